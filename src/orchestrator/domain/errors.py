@@ -9,7 +9,8 @@
     │   ├── NotFound            no such thing                                      404
     │   │   └── ModelNotFound   no node of the fleet has the model                 404
     │   ├── Conflict            it exists already, or is in the wrong state        409
-    │   └── TooLarge            body or header over the limit                      413
+    │   ├── TooLarge            body or header over the limit                      413
+    │   └── UnknownHost         a Host header that is not on the allow-list        421
     ├── Overload                the service's state; retry after `retry_after`
     │   ├── RateLimited         the principal's own limit                          429
     │   ├── QueueFull           the admission queue is full                        503
@@ -24,6 +25,7 @@
     │   ├── Stalled             tokens stopped coming                              504
     │   ├── Truncated           the stream broke before its end                    502
     │   └── MalformedAnswer     bytes that are not the dialect's                   502
+    ├── StorageUnavailable      the database cannot be reached, read or written    503
     └── ConfigurationError      the operator's file, variable or flag              exit 2
 
 `status` is the HTTP status, `code` a stable machine word, `retryable` what a client may assume. One module per entry
@@ -109,6 +111,13 @@ class TooLarge(RequestError):
 
     status = 413
     code = "too_large"
+
+
+class UnknownHost(RequestError):
+    """This service does not answer to that host name."""
+
+    status = 421
+    code = "unknown_host"
 
 
 class Overload(OrchestratorError):
@@ -201,6 +210,14 @@ class MalformedAnswer(UpstreamError):
     """The node's answer is not in its dialect."""
 
     code = "upstream_malformed"
+
+
+class StorageUnavailable(OrchestratorError):
+    """The database is unavailable."""
+
+    status = 503
+    code = "storage_unavailable"
+    retryable = True
 
 
 class ConfigurationError(OrchestratorError):

@@ -1,0 +1,7 @@
+"""SQLite and PostgreSQL: one set of tables, one set of statements."""
+
+from __future__ import annotations
+
+from orchestrator.adapters.sql.storage import SqlStorage, open_sql_storage
+
+__all__ = ["SqlStorage", "open_sql_storage"]

@@ -1,0 +1,94 @@
+# `make help` lists what there is. Everything happens in ./.venv; package registries are the only network.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?=
+PORT ?= 9000
+DATA ?= .orchestrator
+ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+INSTALL := scripts/uv.sh pip install
+CODE := src tests benchmarks scripts
+
+.PHONY: help install lock up down logs test unit fault attack check format docs bench bench-gateway clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@echo
+	@echo 'Variables: PORT=9000 DATA=.orchestrator ARGS="--gguf FILE" (up), PYTEST_ARGS="-k name" (tests),'
+	@echo '           UPGRADE=1 (lock), PYTHON=/path/to/python3.11 (install)'
+
+# Stamps: nothing is installed again until a pin or the package's own metadata changes.
+.venv/.build: requirements/build.txt scripts/venv.sh
+	@echo 'Making .venv ...'
+	@scripts/venv.sh $(PYTHON)
+	@touch $@
+
+.venv/.runtime: .venv/.build requirements/runtime.txt pyproject.toml
+	@echo 'Installing the service ...'
+	@$(INSTALL) --require-hashes -r requirements/runtime.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.runtime requirements/lock.txt
+	@echo 'Installing tests and checks ...'
+	@$(INSTALL) --require-hashes -r requirements/lock.txt
+	@touch $@
+
+install: .venv/.runtime ## Make .venv with the `orchestrator` command in it
+	@$(BIN)/orchestrator version
+
+lock: .venv/.build ## Write the hashed requirement files again (UPGRADE=1: newest releases)
+	@scripts/lock.sh
+
+up: .venv/.runtime ## Start the service in the background on PORT and say what to try
+	@$(BIN)/python scripts/service.py up --port $(PORT) --data-dir $(DATA) -- $(ARGS)
+
+down: ## Stop what `make up` started
+	@if [[ -x $(BIN)/python ]]; then $(BIN)/python scripts/service.py down --data-dir $(DATA); fi
+
+logs: ## Show the end of the log of `make up`
+	@if [[ -x $(BIN)/python ]]; then $(BIN)/python scripts/service.py logs --data-dir $(DATA); fi
+
+test: .venv/.dev ## Run all tests, on two processes
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+unit: .venv/.dev ## Run the unit tests only
+	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+fault: .venv/.dev ## Run the tests that kill nodes and break streams
+	@$(BIN)/python -m pytest tests/fault $(PYTEST_ARGS)
+
+attack: .venv/.dev ## Run the tests that attack the service
+	@$(BIN)/python -m pytest tests/security $(PYTEST_ARGS)
+
+check: .venv/.dev ## Format, lint, types, import directions, sizes, names, purity, docs
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/mypy
+	@$(BIN)/mypy scripts
+	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/check_sizes.py $(CODE)
+	@$(BIN)/python scripts/check_domain.py
+	@$(BIN)/python scripts/check_docs.py
+
+format: .venv/.dev ## Format the code and fix what ruff can fix
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+docs: .venv/.dev ## Write the generated reference pages and check that the reference is complete
+	@$(BIN)/python scripts/check_docs.py --write
+
+bench: bench-gateway ## Run every benchmark
+
+bench-gateway: .venv/.dev ## Measure the gateway beside nginx and LiteLLM
+	@$(BIN)/python -m benchmarks.gateway $(ARGS)
+
+clean: down ## Stop the service; remove .venv, caches and build results (data in DATA stays)
+	@rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist benchmarks/build
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

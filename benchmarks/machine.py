@@ -1,0 +1,60 @@
+"""The conditions of a run: figures without them mean nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Collection
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks.environment import LITELLM_VERSION, UnavailableError, nginx
+from benchmarks.measure import Cores
+
+
+def _cpu_model() -> str:
+    found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return found.group(1) if found else platform.machine()
+
+
+def _memory_gib() -> int:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return "not found"
+    return (done.stdout or done.stderr).splitlines()[0].strip()
+
+
+def _versions(targets: Collection[str]) -> dict[str, str]:
+    versions = {"python": platform.python_version(), "gcc": _first_line(["gcc", "--version"])}
+    for name in ("orchestrator", "uvicorn", "uvloop", "httptools"):
+        versions[name] = metadata.version(name)
+    if "nginx" in targets:
+        try:
+            versions["nginx"] = _first_line([nginx(), "-v"]).rpartition("/")[2]
+        except UnavailableError as error:
+            versions["nginx"] = str(error)
+    if "litellm" in targets:
+        versions["litellm"] = LITELLM_VERSION
+    return versions
+
+
+def conditions(cores: Cores, targets: Collection[str]) -> dict[str, object]:
+    """What a reader needs to judge the figures. Holds no path and no host name."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "gateway_core": cores.gateway,
+        "load_core": cores.load,
+        "memory_gib": _memory_gib(),
+        "system": platform.system(),
+        "kernel": platform.release().split("-")[0],
+        "load_average_at_start": os.getloadavg()[0],
+        "versions": _versions(targets),
+    }

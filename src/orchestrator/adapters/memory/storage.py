@@ -1,0 +1,40 @@
+"""All stores in memory."""
+
+from __future__ import annotations
+
+import uuid
+
+from orchestrator.adapters.memory.aliases import MemoryAliases
+from orchestrator.adapters.memory.bans import MemoryBans
+from orchestrator.adapters.memory.breakers import MemoryBreakers
+from orchestrator.adapters.memory.keys import MemoryKeys
+from orchestrator.adapters.memory.nodes import MemoryNodes
+from orchestrator.adapters.memory.overrides import MemoryOverrides
+from orchestrator.ports.aliases import AliasStore
+from orchestrator.ports.bans import BanStore
+from orchestrator.ports.breakers import BreakerStore
+from orchestrator.ports.keys import KeyStore
+from orchestrator.ports.nodes import NodeStore
+from orchestrator.ports.overrides import OverrideStore
+
+
+class MemoryStorage:
+    """`Storage` that lives as long as the object."""
+
+    def __init__(self) -> None:
+        self.nodes: NodeStore = MemoryNodes()
+        self.bans: BanStore = MemoryBans()
+        self.breakers: BreakerStore = MemoryBreakers()
+        self.aliases: AliasStore = MemoryAliases()
+        self.overrides: OverrideStore = MemoryOverrides()
+        self.keys: KeyStore = MemoryKeys()
+        self.instance_id = uuid.uuid4().hex
+
+    async def ping(self) -> None:
+        """Memory always answers."""
+
+    async def upgrade(self) -> None:
+        """There is no schema to bring up to date."""
+
+    async def schema_version(self) -> str:
+        return "memory"

@@ -1,0 +1,73 @@
+"""All stores on one database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import sqlalchemy as sa
+
+from orchestrator.adapters.sql import schema
+from orchestrator.adapters.sql.aliases import SqlAliases
+from orchestrator.adapters.sql.bans import SqlBans
+from orchestrator.adapters.sql.breakers import SqlBreakers
+from orchestrator.adapters.sql.database import BUSY_TIMEOUT, Database, open_database
+from orchestrator.adapters.sql.keys import SqlKeys
+from orchestrator.adapters.sql.location import locate
+from orchestrator.adapters.sql.nodes import SqlNodes
+from orchestrator.adapters.sql.overrides import SqlOverrides
+from orchestrator.adapters.sql.tables import meta
+from orchestrator.ports.aliases import AliasStore
+from orchestrator.ports.bans import BanStore
+from orchestrator.ports.breakers import BreakerStore
+from orchestrator.ports.keys import KeyStore
+from orchestrator.ports.nodes import NodeStore
+from orchestrator.ports.overrides import OverrideStore
+
+INSTANCE = "instance_id"
+
+
+class SqlStorage:
+    """`Storage` on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.nodes: NodeStore = SqlNodes(database)
+        self.bans: BanStore = SqlBans(database)
+        self.breakers: BreakerStore = SqlBreakers(database)
+        self.aliases: AliasStore = SqlAliases(database)
+        self.overrides: OverrideStore = SqlOverrides(database)
+        self.keys: KeyStore = SqlKeys(database)
+        self.instance_id = ""
+
+    async def ping(self) -> None:
+        await self._instance()
+
+    async def upgrade(self) -> None:
+        await schema.upgrade(self._database)
+        self.instance_id = await self._instance()
+        if not self.instance_id:
+            await self._database.run(self._database.add(meta), {"name": INSTANCE, "value": uuid.uuid4().hex})
+            self.instance_id = await self._instance()
+
+    async def schema_version(self) -> str:
+        return await schema.revision(self._database)
+
+    async def _instance(self) -> str:
+        rows = await self._database.rows(sa.select(meta.c.value).where(meta.c.name == INSTANCE))
+        return rows[0].value if rows else ""
+
+
+@asynccontextmanager
+async def open_sql_storage(url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> AsyncGenerator[SqlStorage]:
+    """Opens the database of a URL and brings its schema up to date.
+
+    `busy_timeout` is how long (seconds) a write waits for another process that writes to the same SQLite file.
+    Raises `ConfigurationError` for a URL, file or schema that this release cannot use, `StorageUnavailable` for a
+    database that does not answer.
+    """
+    async with open_database(locate(url), busy_timeout) as database:
+        storage = SqlStorage(database)
+        await storage.upgrade()
+        yield storage

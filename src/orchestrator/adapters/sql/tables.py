@@ -1,0 +1,109 @@
+"""Every table, once for both databases. Times are seconds since the epoch; names follow the values of `domain`."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def _text(name: str, *, key: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, primary_key=key, nullable=False)
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False)
+
+
+def _time(name: str, *, optional: bool = False) -> sa.Column[float]:
+    return sa.Column(name, sa.Double, nullable=optional)
+
+
+def _json(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.JSON, nullable=False)
+
+
+meta = sa.Table("meta", metadata, _text("name", key=True), _text("value"))
+
+nodes = sa.Table(
+    "nodes",
+    metadata,
+    _text("id", key=True),
+    _text("url"),
+    _text("kind"),
+    _count("max_concurrency"),
+    sa.Column("api_key", sa.Text),
+    sa.Column("weight", sa.Double, nullable=False),
+    _json("labels"),
+    _json("models"),
+    _text("source"),
+    _text("admin_state"),
+    _text("admin_reason"),
+    _time("admin_since"),
+)
+
+removed_nodes = sa.Table("removed_nodes", metadata, _text("id", key=True))
+
+bans = sa.Table(
+    "bans",
+    metadata,
+    _text("node", key=True),
+    _text("model", key=True),
+    _text("reason"),
+    _time("until", optional=True),
+    _time("created_at"),
+    _text("created_by"),
+)
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    _text("node", key=True),
+    _text("model", key=True),
+    _text("state"),
+    _count("failure_count"),
+    _count("success_count"),
+    _time("opened_at"),
+    _time("open_until", optional=True),
+    _count("open_count"),
+    _text("reason"),
+    _time("last_failure_at"),
+    _time("last_success_at"),
+    sa.Column("forced", sa.Boolean, nullable=False),
+)
+
+aliases = sa.Table("aliases", metadata, _text("name", key=True), _json("targets"))
+
+overrides = sa.Table(
+    "overrides",
+    metadata,
+    # SQLite counts up by itself only in a column of exactly this type.
+    sa.Column("version", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    _json("document"),
+    _text("who"),
+    _time("changed_at"),
+    sqlite_autoincrement=True,
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    _text("id", key=True),
+    _text("name"),
+    _text("prefix"),
+    sa.Column("hash", sa.Text, nullable=False, unique=True),
+    _text("role"),
+    _json("models"),
+    sa.Column("rate_limit", sa.BigInteger),
+    _count("priority"),
+    _time("created_at"),
+    _time("expires_at", optional=True),
+    _time("revoked_at", optional=True),
+    _time("last_used_at", optional=True),
+)

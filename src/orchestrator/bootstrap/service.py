@@ -1,0 +1,132 @@
+"""One running service: all its parts, put together and kept alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from orchestrator.adapters.anthropic.probe import AnthropicProbe
+from orchestrator.adapters.http1.pool import ConnectionPool
+from orchestrator.adapters.ollama.probe import OllamaProbe
+from orchestrator.adapters.openai.probe import OpenAIProbe
+from orchestrator.bootstrap import values
+from orchestrator.bootstrap.storage import open_storage
+from orchestrator.domain.limiter import RateLimiter
+from orchestrator.domain.node import NodeKind
+from orchestrator.domain.placement import Placement, Roster
+from orchestrator.domain.queue import AdmissionQueue
+from orchestrator.domain.retry import RetryBudget
+from orchestrator.ports.probe import Probe
+from orchestrator.ports.store import Storage
+from orchestrator.services.clock import Clock
+from orchestrator.services.fleet.fleet import Fleet
+from orchestrator.services.fleet.health import Health
+from orchestrator.services.fleet.registry import Registry
+from orchestrator.services.gateway.exchange import Exchange
+from orchestrator.services.gateway.gateway import Gateway
+from orchestrator.services.keys import Keyring
+from orchestrator.settings import Loaded, Settings
+
+
+@dataclass(slots=True)
+class Service:
+    """What the entry points are given."""
+
+    loaded: Loaded
+    clock: Clock
+    storage: Storage
+    upstream: ConnectionPool
+    fleet: Fleet
+    health: Health
+    registry: Registry
+    gateway: Gateway
+    keyring: Keyring
+    started_at: float
+    ready: bool = False
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def settings(self) -> Settings:
+        return self.loaded.settings
+
+
+def probes(upstream: ConnectionPool) -> Mapping[NodeKind, Probe]:
+    openai = OpenAIProbe(upstream)
+    return {
+        NodeKind.OLLAMA: OllamaProbe(upstream),
+        NodeKind.OPENAI: openai,
+        NodeKind.LLAMACPP: openai,
+        NodeKind.ANTHROPIC: AnthropicProbe(upstream),
+        NodeKind.DEMO: OllamaProbe(upstream),
+    }
+
+
+@asynccontextmanager
+async def assemble(loaded: Loaded) -> AsyncGenerator[Service]:
+    """Puts a service together from its settings and keeps its loops running until the block ends."""
+    settings = loaded.settings
+    async with AsyncExitStack() as stack:
+        storage = await stack.enter_async_context(open_storage(settings))
+        service = _build(loaded, storage)
+        stack.push_async_callback(service.upstream.close)
+        await service.keyring.load()
+        await service.registry.load(values.node_specs(settings), values.aliases(settings))
+        stack.push_async_callback(service.registry.flush)
+        service.gateway.start()
+        probing = asyncio.create_task(service.health.run())
+        stack.push_async_callback(_end, probing)
+        stack.callback(service.gateway.stop)
+        yield service
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def log_bug(request_id: str, error: Exception) -> None:
+    logging.getLogger("orchestrator.gateway").error("request %s failed", request_id, exc_info=error)
+
+
+def _build(loaded: Loaded, storage: Storage) -> Service:
+    settings = loaded.settings
+    clock = Clock()
+    rand = random.SystemRandom().random
+    fast_rand = random.Random(secrets.randbits(64)).random  # noqa: S311 - placement needs speed, not secrecy
+    upstream = ConnectionPool(max_idle_per_target=settings.gateway.max_connections_per_node)
+    fleet = Fleet(
+        clock, Roster(), values.breaker_policy(settings), rand, lambda spec: values.resolve_secret(spec.api_key)
+    )
+    health = Health(fleet, probes(upstream), values.health_rules(settings))
+    registry = Registry(fleet, health, upstream, storage)
+    queue: AdmissionQueue[Exchange] = AdmissionQueue(values.queue_policy(settings))
+    gateway = Gateway(
+        fleet,
+        upstream,
+        Placement(settings.gateway.policy, values.policy_options(settings), rand=fast_rand),
+        queue,
+        RateLimiter(),
+        RetryBudget(settings.retry.budget_ratio, settings.retry.budget_min_per_second),
+        values.retry_policy(settings),
+        values.limits(settings),
+        rand=rand,
+        instance=secrets.token_hex(4),
+        history=settings.history.capacity,
+        on_bug=log_bug,
+    )
+    keyring = Keyring(
+        clock,
+        storage.keys,
+        lambda length: secrets.token_urlsafe(length)[:length],
+        enabled=settings.auth.enabled,
+        anonymous_loopback=settings.auth.allow_anonymous_loopback,
+        header=settings.auth.header,
+        default_limit=settings.auth.rate_limit,
+    )
+    keyring.configure(values.principals(settings))
+    return Service(loaded, clock, storage, upstream, fleet, health, registry, gateway, keyring, clock.epoch)

@@ -1,0 +1,154 @@
+"""Settings as the values that services and mechanisms take."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import SecretStr
+
+from orchestrator.domain.access import Principal, Role
+from orchestrator.domain.alias import Alias
+from orchestrator.domain.breaker_policy import BreakerPolicy
+from orchestrator.domain.limiter import RateLimit
+from orchestrator.domain.node import NodeSource, NodeSpec
+from orchestrator.domain.placement import PolicyOptions
+from orchestrator.domain.queue import QueuePolicy
+from orchestrator.domain.retry import RetryPolicy
+from orchestrator.services.fleet.health import HealthRules
+from orchestrator.services.gateway.limits import Limits
+from orchestrator.settings import Settings, legacy_view
+
+NEVER = 1_000_000_000  # failures in a row: a breaker that is switched off
+
+
+def limits(settings: Settings) -> Limits:
+    gateway, queue, streaming = settings.gateway, settings.queue, settings.streaming
+    return Limits(
+        timeout=gateway.timeout,
+        connect=gateway.connect_timeout,
+        first_byte=gateway.first_byte_timeout,
+        stall=streaming.stall_threshold,
+        max_attempts=settings.retry.max_attempts,
+        longest_pause=settings.retry.backoff_max,
+        slow_first_token=settings.circuit_breaker.slow_first_token,
+        queue_enabled=queue.enabled,
+        queue_timeout=queue.timeout,
+        ollama_stream_default=gateway.ollama_stream_default,
+        continuation=streaming.continuation,
+        max_continuations=streaming.max_continuations if streaming.continuation else 0,
+        answer_headers=gateway.expose_decision_headers,
+        policy_roles=frozenset(Role(role) for role in gateway.policy_header_roles),
+        fallbacks=dict(gateway.model_fallbacks),
+        forward_headers=tuple(name.lower().encode() for name in gateway.forward_headers),
+    )
+
+
+def queue_policy(settings: Settings) -> QueuePolicy:
+    queue = settings.queue
+    return QueuePolicy(
+        max_size=queue.max_size,
+        principal_share=queue.per_principal_share,
+        max_priority=queue.max_priority,
+        boost_amount=queue.priority_boost_amount,
+        boost_interval=queue.priority_boost_interval,
+    )
+
+
+def breaker_policy(settings: Settings) -> BreakerPolicy:
+    breaker = settings.circuit_breaker
+    off = not breaker.enabled
+    return BreakerPolicy(
+        threshold=NEVER if off else breaker.base_failure_threshold,
+        min_threshold=NEVER if off else breaker.min_failure_threshold,
+        max_threshold=NEVER if off else breaker.max_failure_threshold,
+        adaptive=breaker.adaptive_thresholds and not off,
+        adjustment=breaker.threshold_adjustment,
+        error_rate=2.0 if off else breaker.error_rate_threshold,
+        window=breaker.error_rate_window,
+        min_requests=breaker.min_requests,
+        open_time=breaker.open_time,
+        max_open_time=breaker.open_max,
+        max_retry_after=breaker.max_retry_after,
+        half_open_requests=breaker.half_open_max_requests,
+        recovery_successes=breaker.recovery_success_threshold,
+        half_open_time=breaker.half_open_time,
+    )
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    retry = settings.retry
+    return RetryPolicy(retry.max_attempts, retry.backoff_base, retry.backoff_multiplier, retry.backoff_max)
+
+
+def policy_options(settings: Settings) -> PolicyOptions:
+    return PolicyOptions.parse(legacy_view(settings)["loadBalancer"])
+
+
+def health_rules(settings: Settings) -> HealthRules:
+    health = settings.health_check
+    return HealthRules(
+        enabled=health.enabled,
+        interval=health.interval,
+        recovery_interval=health.recovery_interval,
+        timeout=health.timeout,
+        failure_threshold=health.failure_threshold,
+        success_threshold=health.success_threshold,
+        concurrency=health.concurrency,
+    )
+
+
+def node_specs(settings: Settings) -> list[NodeSpec]:
+    default = settings.load_balancer.default_max_concurrency
+    return [
+        NodeSpec(
+            id=node.id,
+            url=str(node.url),
+            kind=node.kind,
+            max_concurrency=node.max_concurrency or default,
+            api_key=node.api_key.get_secret_value() if node.api_key is not None else None,
+            weight=node.weight,
+            labels=dict(node.labels),
+            models=tuple(node.models),
+            source=NodeSource.CONFIG,
+        )
+        for node in settings.nodes
+    ]
+
+
+def aliases(settings: Settings) -> list[Alias]:
+    return [Alias(name, tuple(targets)) for name, targets in settings.models.aliases.items()]
+
+
+def principals(settings: Settings) -> list[tuple[str, Principal]]:
+    """The keys of the configuration with whom they stand for. Two entries never share an id: the name is unique."""
+    auth = settings.auth
+    found = []
+    for key in auth.keys:
+        limit = key.rate_limit or auth.rate_limit
+        found.append(
+            (
+                secret_text(key.key),
+                Principal(
+                    id=f"config:{key.name}",
+                    name=key.name,
+                    role=Role(key.role),
+                    models=frozenset(key.models),
+                    priority=key.priority,
+                    max_priority=key.priority if key.max_priority is None else key.max_priority,
+                    rate_limit=RateLimit(limit) if limit else None,
+                ),
+            )
+        )
+    return found
+
+
+def secret_text(secret: SecretStr) -> str:
+    """The secret itself, where the setting names an environment variable (`env:NAME`) the variable's value."""
+    return resolve_secret(secret.get_secret_value()) or ""
+
+
+def resolve_secret(reference: str | None) -> str | None:
+    """`env:NAME` is read anew each time, so that a node's key can be exchanged; anything else is the key."""
+    if reference is None or not reference.startswith("env:"):
+        return reference
+    return os.environ.get(reference.removeprefix("env:")) or None

@@ -1,0 +1,128 @@
+"""The default policy: requests go where the model already is."""
+
+from __future__ import annotations
+
+from orchestrator.domain.placement.bits import draw
+from orchestrator.domain.placement.load import CROWDED, FITS, vram_pressure
+from orchestrator.domain.placement.node_state import NodeState
+from orchestrator.domain.placement.policy import Policy, Rating
+from orchestrator.domain.placement.request import CandidateSet, PlacementRequest
+
+IDLE_SHARE = 0.25  # an empty node counts as a quarter full, so that among idle nodes the faster one wins
+FAILURE_WEIGHT = 10.0
+EXPIRED_WEIGHT = 4.0  # its keep-alive is over: it has probably unloaded the model since the last probe
+COLD_TRIES = 3
+GIGABYTE = 1e9
+LOAD_SECONDS = ((2, 3.0), (5, 5.0), (10, 10.0), (20, 20.0), (50, 40.0))  # GB below -> s; contract, loadTimeEstimates
+LOAD_SECONDS_LARGEST = 80.0
+LOAD_SECONDS_UNKNOWN = 10.0
+
+
+def estimated_load_s(size: float) -> float:
+    """Seconds to load a model of so many bytes; 10 when the size is unknown (0)."""
+    if not size:
+        return LOAD_SECONDS_UNKNOWN
+    gigabytes = size / GIGABYTE
+    return next((seconds for limit, seconds in LOAD_SECONDS if gigabytes < limit), LOAD_SECONDS_LARGEST)
+
+
+class WarmFirst(Policy):
+    """Of two random nodes that hold the model, the less busy and faster one. While all of those are full, a cold
+    node is used only if the wait for a warm one exceeds the time of a load; then, and when no node is warm, one
+    with free memory or idle models is preferred, so that models in use are not evicted in turn (thrashing)."""
+
+    name = "warm_first"
+
+    def pick(
+        self, candidates: CandidateSet, pool: int, usable: int, request: PlacementRequest, now: float
+    ) -> NodeState | None:
+        holders = candidates.roster.holders(candidates.model)
+        warm = pool & holders
+        if warm:
+            return self._warm(candidates, warm, now)
+        full = usable & holders
+        if full and request.may_wait and self.options.warm_first.wait:
+            holder = self.draw(candidates, full)
+            load = self._load_cost(candidates, holder)
+            if request.waited_s < load and self._wait(candidates, holder, full, request) < load:
+                return None
+        return self.better(candidates, pool, lambda node: self._cold_cost(candidates, node), tries=COLD_TRIES)
+
+    def rate(self, candidates: CandidateSet, node: NodeState, request: PlacementRequest, now: float) -> Rating:
+        parts = {"load": node.in_flight / node.max_concurrency}
+        if candidates.roster.holders(candidates.model) & node.bit:
+            record = node.records.get(candidates.model)
+            if record is not None:
+                parts["failure_rate"] = record.failure_rate(now)
+                parts["tokens_per_s"] = record.tps
+            cost = self._warm_cost(candidates, node, now)
+            parts["warm"] = 1.0
+            return Rating(cost, parts)
+        parts["warm"] = 0.0
+        parts["load_cost_s"] = self._load_cost(candidates, node)
+        parts["vram_pressure"] = vram_pressure(node, candidates.model, candidates.size)
+        # Any warm node comes before any cold one.
+        return Rating(1000.0 + self._cold_cost(candidates, node), parts)
+
+    def _warm(self, candidates: CandidateSet, warm: int, now: float) -> NodeState:
+        nodes, positions, rand = candidates.nodes, candidates.positions, self.rand
+        first = nodes[positions[draw(warm, rand)]]
+        rest = warm & ~first.bit
+        if not rest:
+            return first
+        second = nodes[positions[draw(rest, rand)]]
+        a = self._warm_cost(candidates, first, now)
+        b = self._warm_cost(candidates, second, now)
+        if a == b:
+            return first
+        speed_a, speed_b = self._speed(candidates, first), self._speed(candidates, second)
+        # Speeds count only where both are known: an unmeasured node is neither slow nor fast.
+        if speed_a and speed_b:
+            a, b = a / speed_a, b / speed_b
+        return first if a <= b else second
+
+    def _speed(self, candidates: CandidateSet, node: NodeState) -> float:
+        record = node.records.get(candidates.model)
+        return record.tps if record is not None else 0.0
+
+    def _warm_cost(self, candidates: CandidateSet, node: NodeState, now: float) -> float:
+        model = candidates.model
+        cost = node.in_flight / node.max_concurrency + IDLE_SHARE
+        if node.weight != 1.0:
+            cost /= max(node.weight, 1e-6)
+        record = node.records.get(model)
+        if record is not None and record.failure:
+            cost *= 1.0 + FAILURE_WEIGHT * record.failure_rate(now)
+        if node.loaded is not None and model not in node.in_flight_by_model:
+            residency = node.loaded.get(model)
+            if residency is not None and residency.expires is not None and residency.expires <= now:
+                cost *= EXPIRED_WEIGHT
+        return cost
+
+    def _cold_cost(self, candidates: CandidateSet, node: NodeState) -> float:
+        """Whole steps for whom a load would hurt, fractions for load and for the time it takes."""
+        pressure = vram_pressure(node, candidates.model, candidates.size)
+        harm = 0.0
+        if pressure > FITS:
+            # Loaded models that nobody uses may go; those in use may not, least of all where memory is known to lack.
+            harm = 1.0 if not node.in_flight else 2.0
+            if pressure == CROWDED:
+                harm += 1.0
+        seconds = self._load_cost(candidates, node)
+        return harm + node.in_flight / node.max_concurrency * 0.5 + 0.4 * seconds / (seconds + 60.0)
+
+    def _load_cost(self, candidates: CandidateSet, node: NodeState) -> float:
+        measured = node.load_cost.get(candidates.model)
+        if measured is not None:
+            return measured
+        fixed = self.options.warm_first.load_cost_ms
+        return fixed / 1000.0 if fixed else estimated_load_s(candidates.size)
+
+    def _wait(self, candidates: CandidateSet, holder: NodeState, full: int, request: PlacementRequest) -> float:
+        """Expected seconds until a slot of the full warm nodes is ours: they end one request per duration/slots."""
+        record = holder.records.get(candidates.model)
+        if record is not None and record.samples:
+            seconds = record.latency
+        else:
+            seconds = self.options.default_latency_ms / 1000.0
+        return (request.waiting + 1) * seconds / (holder.max_concurrency * full.bit_count())

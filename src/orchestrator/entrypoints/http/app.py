@@ -1,0 +1,52 @@
+"""The HTTP application: the control plane's routes, behind the guard and beside the data plane."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+
+from orchestrator import __version__
+from orchestrator.domain.errors import ConfigurationError
+from orchestrator.entrypoints.http import failure, health
+from orchestrator.entrypoints.http.guard import Guard, host_rule, origin_rule
+from orchestrator.entrypoints.http.permission import undeclared
+from orchestrator.entrypoints.http.plane import DataPlane
+from orchestrator.entrypoints.http.service import HttpService
+
+ROUTERS: tuple[APIRouter, ...] = (health.router,)
+
+
+def control_plane(service: HttpService) -> FastAPI:
+    """The FastAPI application. Raises ConfigurationError when a route declares no permission."""
+    app = FastAPI(
+        title="Orchestrator",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    failure.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    missing = undeclared(app)
+    if missing:
+        raise ConfigurationError(f"These routes declare no permission: {', '.join(missing)}")
+    return app
+
+
+def data_plane(service: HttpService) -> DataPlane:
+    server = service.settings.server
+    return DataPlane(
+        service.gateway,
+        service.keyring.authenticate,
+        host_rule(server.host, tuple(server.allowed_hosts)),
+        origin_rule(tuple(server.cors_origins)),
+        max_body=server.max_body,
+        keep_alive=server.keep_alive,
+        body_timeout=server.header_timeout,
+    )
+
+
+def application(service: HttpService, plane: DataPlane) -> Guard:
+    """The whole ASGI application."""
+    return Guard(plane, control_plane(service))

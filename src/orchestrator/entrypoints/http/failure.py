@@ -1,0 +1,54 @@
+"""The one place where errors become bodies on the control plane; the data plane has `domain.dialects.error_body`."""
+
+from __future__ import annotations
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from orchestrator.domain.dialects import error_body
+from orchestrator.domain.errors import InvalidRequest, NotFound, OrchestratorError
+from orchestrator.domain.node import Dialect
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+def answer(request: Request, error: OrchestratorError) -> JSONResponse:
+    """`{error, code, ...details}`; under /v1 the form that OpenAI's clients read."""
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if request.scope["path"].startswith("/v1/"):
+        return JSONResponse(error_body(Dialect.OPENAI, error, request_id=""), error.status, headers)
+    body = {"error": error.message, "code": error.code, "retryable": error.retryable, **error.details}
+    return JSONResponse(body, error.status, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Registers the handlers."""
+
+    @app.exception_handler(OrchestratorError)
+    async def ours(request: Request, error: OrchestratorError) -> JSONResponse:
+        return answer(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        problems = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()]
+        return answer(request, InvalidRequest("; ".join(problems)))
+
+    @app.exception_handler(HTTPException)
+    async def framework(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 404:
+            return answer(request, NotFound("Not found"))
+        body = {"error": error.detail, "code": _CODES.get(error.status_code, "http_error"), "retryable": False}
+        return JSONResponse(body, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def ours_to_mend(request: Request, error: Exception) -> JSONResponse:
+        log = structlog.get_logger("orchestrator.http")
+        log.error("unhandled error", method=request.method, path=request.scope["path"], exc_info=error)
+        return JSONResponse({"error": "Internal server error", "code": "internal_error", "retryable": False}, 500)

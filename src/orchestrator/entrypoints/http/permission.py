@@ -1,0 +1,89 @@
+"""Every route declares what it asks of its caller; one that declares nothing keeps the service from starting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+from orchestrator.domain.access import Permission, Principal, allowed
+from orchestrator.domain.errors import Forbidden
+
+# The only routes that nobody has to show a key for. Inference paths are not routes: the data plane asks for a key.
+OPEN_ROUTES = frozenset(
+    {
+        ("GET", "/health"),
+        ("GET", "/health/live"),
+        ("GET", "/health/ready"),
+        ("GET", "/ready"),
+        ("GET", "/"),
+    }
+)
+
+
+class Requires:
+    """The dependency that a route declares: `Depends(Requires(Permission.FLEET_READ))`."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    async def __call__(self, request: Request) -> Principal:
+        principal = identify(request)
+        if not allowed(principal, self.permission):
+            raise Forbidden(f"This key does not have the permission '{self.permission}'.")
+        return principal
+
+
+def identify(request: Request) -> Principal:
+    """Who asks. Raises Unauthenticated."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in request.scope["headers"]:
+        headers.setdefault(name, value)
+    peer = request.client.host if request.client else ""
+    principal: Principal = request.app.state.service.keyring.authenticate(headers, peer)
+    return principal
+
+
+def requires(permission: Permission) -> Any:
+    """Declares a route's permission, and gives the route its principal."""
+    return Depends(Requires(permission))
+
+
+def declared(route: BaseRoute) -> Permission | None:
+    """The permission that a route declares."""
+    if not isinstance(route, APIRoute):
+        return None
+    for dependency in _walk(route.dependant):
+        if isinstance(dependency, Requires):
+            return dependency.permission
+    return None
+
+
+def _walk(dependant: Any) -> Iterator[Callable[..., Any] | None]:
+    yield dependant.call
+    for child in dependant.dependencies:
+        yield from _walk(child)
+
+
+def every_route(routes: Sequence[BaseRoute]) -> Iterator[BaseRoute]:
+    """The routes with those of included routers, which FastAPI keeps nested."""
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        if included is not None:
+            yield from every_route(included.routes)
+        else:
+            yield route
+
+
+def undeclared(app: FastAPI) -> list[str]:
+    """Routes that are neither open by the list above nor declare a permission: a mistake of ours, found at start."""
+    missing = []
+    for route in every_route(app.routes):
+        for method in getattr(route, "methods", None) or {"WEBSOCKET"}:
+            path = getattr(route, "path", "")
+            if method != "HEAD" and (method, path) not in OPEN_ROUTES and declared(route) is None:
+                missing.append(f"{method} {path}")
+    return missing

@@ -1,0 +1,84 @@
+"""What both forms of the data plane share: paths, credentials, the Host check, error answers to broken requests.
+
+The fast form (`wire`) lives in uvicorn's protocol, below ASGI; the plain form (`inference`) is an ASGI application with
+the same behaviour. The plain one serves what the fast one declines: queries, unusual headers, chunked bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from orchestrator.domain.access import Principal
+from orchestrator.domain.dialects import ENDPOINTS, Endpoint, error_body
+from orchestrator.domain.errors import Forbidden, OrchestratorError, UnknownHost
+from orchestrator.services.gateway.gateway import Gateway
+
+FORM = b"application/x-www-form-urlencoded"  # what curl -d sends; Ollama takes it, and so do we
+
+
+@dataclass(frozen=True, slots=True)
+class DirectRoute:
+    """A path as `/api/generate--a` names it: an endpoint on one node."""
+
+    endpoint: Endpoint
+    node_id: str
+
+
+class DataPlane:
+    """Shared by all connections of a process."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        authenticate: Callable[[Mapping[bytes, bytes], str], Principal],
+        host_allowed: Callable[[bytes], bool],
+        origin_allowed: Callable[[bytes, bytes], bool],
+        *,
+        max_body: int,
+        keep_alive: float,
+        body_timeout: float,
+    ) -> None:
+        """`authenticate(headers, peer)` raises Unauthenticated; `max_body` in bytes, times in seconds."""
+        self.gateway = gateway
+        self.authenticate = authenticate
+        self.host_allowed = host_allowed
+        self.origin_allowed = origin_allowed  # (Origin, Host)
+        self.max_body = max_body
+        self.keep_alive = keep_alive
+        self.body_timeout = body_timeout
+        self.endpoints: dict[bytes, Endpoint] = {path.encode(): end for path, end in ENDPOINTS.items()}
+
+        self._stamped: list[tuple[bytes, bytes]] | None = None
+        self._stamp = b""
+
+    def check_origin(self, headers: Mapping[bytes, bytes]) -> None:
+        """Raises UnknownHost for a Host that is not ours (DNS rebinding), Forbidden for a page of another site."""
+        host = headers.get(b"host", b"")
+        if not self.host_allowed(host):
+            raise UnknownHost(f"This service does not answer to the host name '{host[:100].decode('latin-1')}'.")
+        origin = headers.get(b"origin")
+        if origin is not None and not self.origin_allowed(origin, host):
+            raise Forbidden(f"Pages of '{origin[:100].decode('latin-1')}' may not use this service.")
+
+    def stamp(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """uvicorn's default headers as bytes; the list is a new one when a second has passed."""
+        if headers is not self._stamped:
+            self._stamped = headers
+            self._stamp = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        return self._stamp
+
+    def route(self, path: str) -> DirectRoute | None:
+        """The endpoint of a path; None when the path is not an inference path."""
+        base, dashes, node_id = path.partition("--")
+        endpoint = ENDPOINTS.get(base)
+        if endpoint is None or (dashes and not node_id):
+            return None
+        return DirectRoute(endpoint, node_id)
+
+    @staticmethod
+    def refusal(endpoint: Endpoint, error: OrchestratorError, request_id: str = "") -> bytes:
+        """The body of an error in the endpoint's dialect."""
+        return msgspec.json.encode(error_body(endpoint.dialect, error, request_id=request_id))

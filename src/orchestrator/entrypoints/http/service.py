@@ -1,0 +1,31 @@
+"""What the HTTP entry points need of the running service."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from orchestrator.ports.store import Storage
+from orchestrator.services.clock import Clock
+from orchestrator.services.fleet.fleet import Fleet
+from orchestrator.services.fleet.health import Health
+from orchestrator.services.fleet.registry import Registry
+from orchestrator.services.gateway.gateway import Gateway
+from orchestrator.services.keys import Keyring
+from orchestrator.settings import Settings
+
+
+class HttpService(Protocol):
+    """`bootstrap.Service`, seen from here."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    clock: Clock
+    storage: Storage
+    fleet: Fleet
+    health: Health
+    registry: Registry
+    gateway: Gateway
+    keyring: Keyring
+    started_at: float  # seconds since the epoch
+    ready: bool  # False from the first moment of a shutdown

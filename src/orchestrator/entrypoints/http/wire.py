@@ -1,0 +1,280 @@
+"""The fast form of the data plane: inference requests are served inside uvicorn's protocol, without a task or ASGI.
+
+`data_received` looks at what starts a new request. A plain `POST` to an inference path with a head that any parser
+reads the same way is taken here; everything else goes to uvicorn as if this class did not exist. Declining is always
+safe, because the ASGI application serves the same paths (docs/adr/0002).
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from orchestrator.domain.access import Principal
+from orchestrator.domain.dialects import Endpoint
+from orchestrator.domain.errors import InvalidRequest, OrchestratorError, TooLarge
+from orchestrator.entrypoints.http.plane import FORM, DataPlane
+from orchestrator.services.gateway.exchange import Exchange
+
+MAX_HEAD = 64 * 1024
+MAX_PIPELINED = 64 * 1024  # bytes of further requests that are kept while one is served
+
+# RFC 9110 field lines without the forms that parsers read differently: no folding, no blank before the colon, no
+# control characters, CRLF only.
+_FIELD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n"
+_find_fields = re.compile(_FIELD).findall
+_only_fields = re.compile(b"(?:" + _FIELD + b")+").fullmatch
+_DECLINED = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"content-encoding"))
+
+STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+
+
+def status_line(status: int) -> bytes:
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+class _Body:
+    """A request whose head is complete and whose body is still coming."""
+
+    __slots__ = ("data", "endpoint", "headers", "length", "principal")
+
+    def __init__(
+        self, endpoint: Endpoint, headers: dict[bytes, bytes], principal: Principal, data: bytes, length: int
+    ) -> None:
+        self.endpoint = endpoint
+        self.headers = headers
+        self.principal = principal
+        self.data = bytearray(data)
+        self.length = length
+
+
+class WireProtocol(HttpToolsProtocol):
+    """One client connection. Also the `ClientSide` of the exchange that it carries."""
+
+    plane: DataPlane  # set by `wire_protocol`
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._exchange: Exchange | None = None
+        self._serving = False  # an exchange is under way
+        self._body: _Body | None = None
+        self._pending = b""  # pipelined bytes
+        self._parsing = False  # uvicorn's parser is inside a request
+        self._discarding = False  # an error was answered before the body was read
+        self._head = b""  # the head of a streamed answer, until its first bytes
+        self._keep = True
+        self.expires = 0.0  # monotonic seconds: when to give up waiting for the client; 0 while it is our turn
+
+    # Bytes in
+
+    def data_received(self, data: bytes) -> None:
+        if self._serving:
+            self._pending += data
+            if len(self._pending) > MAX_PIPELINED:
+                self.transport.pause_reading()
+        elif self._body is not None:
+            self._collect(data)
+        elif self._discarding:
+            return
+        elif self._parsing or (self.cycle is not None and not self.cycle.response_complete):
+            super().data_received(data)
+        elif data.startswith(b"POST /") and self._take(data):
+            self._unset_keepalive_if_required()
+        else:
+            self.expires = 0.0
+            super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._parsing = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._parsing = False
+        super().on_message_complete()
+
+    def _take(self, data: bytes) -> bool:
+        """Starts on a request if it is one for the data plane; False leaves it to uvicorn, untouched."""
+        line_end = data.find(b"\r\n", 0, 256)
+        path, _, version = data[5:line_end].partition(b" ")
+        endpoint = self.plane.endpoints.get(path)
+        head_end = data.find(b"\r\n\r\n", line_end, MAX_HEAD)
+        if endpoint is None or version != b"HTTP/1.1" or head_end < 0:
+            return False
+        block = data[line_end + 2 : head_end + 2]
+        if _only_fields(block) is None:
+            return False
+        fields = _find_fields(block)
+        headers = {name.lower(): value.rstrip(b" \t") for name, value in fields}
+        length = headers.get(b"content-length", b"")
+        if (
+            len(headers) != len(fields)
+            or not length.isdigit()
+            or len(length) > 12
+            or b"host" not in headers
+            or not _DECLINED.isdisjoint(headers)
+            or headers.get(b"connection", b"keep-alive").lower() not in (b"keep-alive", b"close", b"")
+        ):
+            return False
+        self._keep = headers.get(b"connection", b"").lower() != b"close"
+        self._admit(endpoint, headers, data[head_end + 4 :], int(length))
+        return True
+
+    def _admit(self, endpoint: Endpoint, headers: dict[bytes, bytes], rest: bytes, length: int) -> None:
+        """Checks what can be checked before the body, so that nobody unknown makes us read one."""
+        plane = self.plane
+        peer = self.client[0] if self.client else ""
+        try:
+            plane.check_origin(headers)
+            principal = plane.authenticate(headers, peer)
+            if length > plane.max_body:
+                raise TooLarge(f"The body is over the limit of {plane.max_body} bytes.")
+            kind = headers.get(b"content-type", b"")
+            if kind and b"json" not in kind and not kind.startswith((FORM, b"text/plain")):
+                raise InvalidRequest("The body must be JSON (Content-Type: application/json).")
+        except OrchestratorError as error:
+            self._refuse(endpoint, headers, error, whole=len(rest) >= length, rest=rest[length:])
+            return
+        if len(rest) == length:
+            self._serve(endpoint, headers, principal, rest)
+        elif len(rest) > length:
+            self._pending = rest[length:]
+            self._serve(endpoint, headers, principal, rest[:length])
+        else:
+            self._body = _Body(endpoint, headers, principal, rest, length)
+            self.expires = plane.gateway.clock.tick() + plane.body_timeout
+
+    def _collect(self, data: bytes) -> None:
+        body = self._body
+        assert body is not None
+        missing = body.length - len(body.data)
+        if len(data) < missing:
+            body.data += data
+            self.expires = self.plane.gateway.clock.now + self.plane.body_timeout
+            return
+        if len(data) > missing:
+            data, self._pending = data[:missing], data[missing:]
+        body.data += data
+        self._body = None
+        self._serve(body.endpoint, body.headers, body.principal, body.data)
+
+    def _serve(
+        self, endpoint: Endpoint, headers: dict[bytes, bytes], principal: Principal, body: bytes | bytearray
+    ) -> None:
+        self.expires = 0.0
+        self._serving = True
+        self.server_state.total_requests += 1
+        peer = self.client[0] if self.client else ""
+        exchange = self.plane.gateway.handle(self, endpoint, body, headers, principal, peer)
+        if not exchange.over:
+            self._exchange = exchange
+
+    def _refuse(
+        self, endpoint: Endpoint, headers: dict[bytes, bytes], error: OrchestratorError, *, whole: bool, rest: bytes
+    ) -> None:
+        """Answers an error. A body that has not come is not waited for: the connection closes after the answer."""
+        self._serving = True
+        self._pending = rest
+        if not whole:
+            self._keep = False
+            self._discarding = True
+            self.expires = self.plane.gateway.clock.tick() + 2.0
+        self.respond(error.status, b"content-type: application/json\r\n", self.plane.refusal(endpoint, error))
+
+    # The answer (ports.client.ClientSide)
+
+    def respond(self, status: int, headers: bytes, body: bytes) -> None:
+        self.transport.write(
+            b"%b%b%bcontent-length: %d\r\n%b\r\n%b"
+            % (status_line(status), self._stamp(), headers, len(body), self._goodbye(), body)
+        )
+        self._done()
+
+    def begin(self, status: int, headers: bytes) -> None:
+        self._head = b"%b%b%btransfer-encoding: chunked\r\n%b\r\n" % (
+            status_line(status),
+            self._stamp(),
+            headers,
+            self._goodbye(),
+        )
+
+    def relay(self, raw: bytes, body: bytes) -> None:
+        if self._head:
+            raw, self._head = self._head + raw, b""
+        self.transport.write(raw)
+
+    def write(self, body: bytes) -> None:
+        self.relay(b"%x\r\n%b\r\n" % (len(body), body), body)
+
+    def end(self) -> None:
+        self.relay(b"0\r\n\r\n", b"")
+        self._done()
+
+    def abort(self) -> None:
+        self._exchange = None
+        self._serving = False
+        self.transport.abort()
+
+    def _stamp(self) -> bytes:
+        """The Date header, as uvicorn renews it once a second."""
+        return self.plane.stamp(self.server_state.default_headers)
+
+    def _goodbye(self) -> bytes:
+        return b"" if self._keep else b"connection: close\r\n"
+
+    def _done(self) -> None:
+        self._exchange = None
+        self._serving = False
+        if self._discarding:
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+        elif not self._keep:
+            self.transport.close()
+        elif self._pending:
+            data, self._pending = self._pending, b""
+            self.transport.resume_reading()
+            self.loop.call_soon(self._resume, data)
+        else:
+            self.expires = self.plane.gateway.clock.now + self.plane.keep_alive
+
+    def _resume(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.data_received(data)
+
+    # The connection
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange, self._exchange = self._exchange, None
+        self._serving = False
+        self._body = None
+        if exchange is not None:
+            exchange.client_gone()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._exchange is not None:
+            self._exchange.client_paused()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._exchange is not None:
+            self._exchange.client_resumed()
+
+    def shutdown(self) -> None:
+        if self._serving:
+            self._keep = False
+        else:
+            super().shutdown()
+
+    def expire(self, now: float) -> None:
+        """Closes a connection whose client neither sends nor goes."""
+        if self.expires and now >= self.expires and not self._serving:
+            self.transport.close()
+
+
+def wire_protocol(plane: DataPlane) -> type[WireProtocol]:
+    """The protocol class for uvicorn's `http` setting."""
+    return cast("type[WireProtocol]", type("BoundWireProtocol", (WireProtocol,), {"plane": plane}))

@@ -1,0 +1,34 @@
+"""Everything the service keeps, as one thing to open and close."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from orchestrator.ports.aliases import AliasStore
+from orchestrator.ports.bans import BanStore
+from orchestrator.ports.breakers import BreakerStore
+from orchestrator.ports.keys import KeyStore
+from orchestrator.ports.nodes import NodeStore
+from orchestrator.ports.overrides import OverrideStore
+
+
+class Storage(Protocol):
+    """The stores of one installation. Every method of every store raises `StorageUnavailable` when the database
+    cannot be reached, read or written; the attempted change is then not made."""
+
+    nodes: NodeStore
+    bans: BanStore
+    breakers: BreakerStore
+    aliases: AliasStore
+    overrides: OverrideStore
+    keys: KeyStore
+    instance_id: str  # drawn once for the installation; replicas on one database share it
+
+    async def ping(self) -> None:
+        """Returns when the database answers; `StorageUnavailable` otherwise."""
+
+    async def upgrade(self) -> None:
+        """Brings the schema to this release's. `ConfigurationError` when a newer release wrote the database."""
+
+    async def schema_version(self) -> str:
+        """The schema's revision, empty before the first upgrade."""

@@ -1,0 +1,33 @@
+"""One reading of the clock for everything that happens at one moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import monotonic, time
+
+
+class Clock:
+    """`now` is the last reading, in monotonic seconds; `epoch` the same moment in seconds since the epoch."""
+
+    __slots__ = ("_wall", "now")
+
+    def __init__(self) -> None:
+        self.now = monotonic()
+        self._wall = time() - self.now
+
+    def tick(self) -> float:
+        """Reads the clock anew."""
+        self.now = now = monotonic()
+        return now
+
+    def adjust(self) -> None:
+        """Follows the system's wall clock, which may be set while the service runs."""
+        self._wall = time() - self.tick()
+
+    @property
+    def epoch(self) -> float:
+        return self._wall + self.now
+
+    def timestamp(self) -> str:
+        """The moment in RFC 3339, UTC."""
+        return datetime.fromtimestamp(self.epoch, UTC).isoformat().replace("+00:00", "Z")

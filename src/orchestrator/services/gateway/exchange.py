@@ -1,0 +1,225 @@
+"""One request on its way through the gateway: the record that the steps share, and the order they are taken in.
+
+    parse -> authenticate -> admit -> place -> attempt -> relay -> settle
+
+An exchange lives in callbacks. It ends exactly once, in `settle`, whatever happens: answer, error, timeout or a client
+that leaves. It is the receiver of its node's answer; `relay` decides what the client sees of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from orchestrator.domain.access import Principal
+from orchestrator.domain.catalogue import Resolved
+from orchestrator.domain.dialects import Endpoint, Translation, Usage
+from orchestrator.domain.errors import (
+    DeadlineExceeded,
+    OrchestratorError,
+    Stalled,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from orchestrator.ports.client import ClientSide
+from orchestrator.ports.upstream import Call, ResponseHead
+from orchestrator.services.fleet.fleet import Passes
+from orchestrator.services.fleet.node import FleetNode, Pair
+from orchestrator.services.gateway.record import Attempt
+
+if TYPE_CHECKING:
+    from orchestrator.services.gateway.gateway import Gateway
+    from orchestrator.services.gateway.relay import Relay
+
+NO_HEADERS: Mapping[bytes, bytes] = {}
+
+
+class Exchange:
+    """One request. Attributes are public to the steps of this package and to nobody else."""
+
+    __slots__ = (
+        "attempts",
+        "body",
+        "bypass",
+        "call",
+        "client",
+        "continuations",
+        "counted",
+        "deadline",
+        "debug",
+        "empty",
+        "endpoint",
+        "error",
+        "first_byte_at",
+        "gateway",
+        "headers",
+        "id",
+        "model",
+        "node",
+        "node_id",
+        "over",
+        "pair",
+        "passes",
+        "peer",
+        "policy",
+        "principal",
+        "priority",
+        "queue_wait",
+        "queued_at",
+        "relay",
+        "resolved",
+        "session",
+        "started",
+        "status",
+        "stream",
+        "stream_forced",
+        "tokens_seen",
+        "translation",
+        "usage",
+        "wait_until",
+    )
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        client: ClientSide,
+        endpoint: Endpoint,
+        body: bytes | bytearray,
+        headers: Mapping[bytes, bytes],
+        principal: Principal,
+        peer: str,
+    ) -> None:
+        self.gateway = gateway
+        self.client = client
+        self.endpoint = endpoint
+        self.body = body
+        self.headers = headers  # lower-case names
+        self.principal = principal
+        self.peer = peer
+        self.node_id = ""  # set by a direct route: this node and no other
+        self.bypass = False  # direct route that asks to skip health, bans and breakers
+        self.debug = False
+        self.id = ""
+        self.model = ""  # as the client wrote it
+        self.stream = False
+        self.stream_forced = False  # the body does not say stream:false, but the operator's default does
+        self.empty = False  # Ollama's load and unload: no prompt
+        self.resolved: Resolved | None = None
+        self.priority = 0
+        self.policy: str | None = None  # asked for by header
+        self.session = ""  # a caller's own key of a conversation
+        self.started = monotonic()
+        self.deadline = 0.0  # monotonic: the whole request
+        self.wait_until = 0.0  # monotonic: the phase under way (connect and first byte, or between tokens)
+        self.queued_at = 0.0
+        self.queue_wait = 0.0
+        self.attempts: list[Attempt] = []
+        self.continuations = 0
+        self.node: FleetNode | None = None
+        self.pair: Pair | None = None
+        self.passes: Passes | None = None  # None where breakers are bypassed
+        self.call: Call | None = None
+        self.translation: Translation | None = None
+        self.relay: Relay | None = None
+        self.first_byte_at = 0.0
+        self.tokens_seen = 0  # chunks that reached the client
+        self.usage: Usage | None = None
+        self.status = 0
+        self.error: OrchestratorError | None = None
+        self.counted = False  # holds one of its principal's places
+        self.over = False
+
+    # What the node says (ports.upstream.Receiver)
+
+    def on_head(self, head: ResponseHead) -> None:
+        try:
+            self.gateway.relaying.begin(self, head)
+        except Exception as error:
+            self.broken(error)
+
+    def on_data(self, raw: bytes, body: bytes) -> None:
+        self.wait_until = self.gateway.clock.now + self.gateway.limits.stall
+        relay = self.relay
+        assert relay is not None
+        try:
+            relay.data(raw, body)
+        except UpstreamError as error:
+            self.drop_call()
+            self.gateway.attempting.failed(self, error)
+        except Exception as error:
+            self.broken(error)
+
+    def on_end(self) -> None:
+        self.call = None
+        relay = self.relay
+        assert relay is not None
+        try:
+            relay.end()
+        except UpstreamError as error:
+            self.gateway.attempting.failed(self, error)
+        except Exception as error:
+            self.broken(error)
+
+    def on_error(self, error: UpstreamError) -> None:
+        self.call = None
+        try:
+            self.gateway.attempting.failed(self, error)
+        except Exception as problem:
+            self.broken(problem)
+
+    # What the client does
+
+    def client_gone(self) -> None:
+        """The client left: the node stops at once, and nobody is blamed."""
+        if not self.over:
+            self.drop_call()
+            self.gateway.settling.cancelled(self)
+
+    def client_paused(self) -> None:
+        """The client reads slower than the node writes: hold back this node's connection, and only this."""
+        self.wait_until = self.deadline  # the silence that follows is ours, not the node's
+        if self.call is not None:
+            self.call.pause()
+
+    def client_resumed(self) -> None:
+        self.wait_until = self.gateway.clock.now + self.gateway.limits.stall
+        if self.call is not None:
+            self.call.resume()
+
+    # What the clock does
+
+    def check(self, now: float) -> None:
+        """Called a few times a second while the exchange is under way."""
+        if now >= self.deadline:
+            self.drop_call()
+            seconds = self.deadline - self.started
+            if self.node is None:
+                self.fail(DeadlineExceeded(f"The request waited {seconds:.1f} s and its time is over."))
+            else:
+                late = UpstreamTimeout(f"The request did not finish within {seconds:.1f} s.")
+                self.gateway.attempting.failed(self, late, final=True)
+        elif self.call is not None and now >= self.wait_until:
+            self.drop_call()
+            if self.first_byte_at:
+                self.gateway.attempting.failed(self, Stalled("The node stopped sending tokens."))
+            else:
+                self.gateway.attempting.failed(self, UpstreamTimeout("The node sent no first byte in time."))
+
+    # How it ends
+
+    def fail(self, error: OrchestratorError) -> None:
+        """Answers with an error in the client's dialect, whole or as the last event of a stream that has begun."""
+        if not self.over:
+            self.gateway.settling.failed(self, error)
+
+    def broken(self, error: Exception) -> None:
+        """A mistake of ours: it is logged whole, the client gets an error, and nothing stays held."""
+        self.gateway.report_bug(self, error)
+        self.fail(OrchestratorError("Internal server error"))
+
+    def drop_call(self) -> None:
+        """Takes the request off the node, if one has it."""
+        call, self.call = self.call, None
+        if call is not None:
+            call.cancel()

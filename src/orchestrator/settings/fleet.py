@@ -1,0 +1,94 @@
+"""Nodes, how they are found, and the names of models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from orchestrator.domain.node import MAX_CONCURRENCY_RANGE, NODE_ID, NodeKind
+from orchestrator.settings.section import Duration, Names, Section, setting
+from orchestrator.settings.url import NormalUrl
+
+ModelName = Annotated[str, Field(min_length=1, max_length=300)]
+_LEAST, _MOST = MAX_CONCURRENCY_RANGE
+
+
+class Node(Section):
+    """One model server given by the operator."""
+
+    id: str = setting(description="Name of the node: letters, digits, '.', '_' and '-', no ':'.")
+    url: NormalUrl = setting(description="http or https URL of the server, without credentials.")
+    kind: NodeKind = setting(NodeKind.OLLAMA, "What software answers there.")
+    max_concurrency: int | None = setting(
+        None, "Requests at a time; none means load_balancer.default_max_concurrency.", ge=_LEAST, le=_MOST
+    )
+    api_key: SecretStr | None = setting(
+        None, "Key to show to the server: `env:NAME` (read at use), `${file:/path}`, or the text.", secret=True
+    )
+    weight: float = setting(
+        1.0, "Share of traffic under the weighted policies, against the other nodes.", gt=0, le=1000
+    )
+    labels: dict[str, str] = setting(description="Free labels.", factory=dict)
+    models: tuple[ModelName, ...] = setting((), "Models served, for a server that has no list of its own.")
+
+    @field_validator("id")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not NODE_ID.match(value):
+            raise ValueError("must be 1-100 letters, digits, '.', '_' or '-', and begin with a letter or digit")
+        return value
+
+
+class Candidate(Section):
+    """One place where discovery looks for a server."""
+
+    url: NormalUrl = setting(description="http or https URL.")
+    kind: NodeKind = setting(NodeKind.OLLAMA, "What software to expect there.")
+
+
+_USUAL = (
+    Candidate(url="http://127.0.0.1:11434", kind=NodeKind.OLLAMA),
+    Candidate(url="http://127.0.0.1:1234", kind=NodeKind.OPENAI),  # LM Studio
+    Candidate(url="http://127.0.0.1:8000", kind=NodeKind.OPENAI),  # vLLM
+    Candidate(url="http://127.0.0.1:8080", kind=NodeKind.OPENAI),  # llama.cpp
+)
+
+
+class Discovery(Section):
+    """Looking for servers on their usual ports."""
+
+    enabled: bool = setting(True, "Whether to look for local model servers.")
+    interval: Duration = setting(60.0, "Time between two looks, in seconds; 0 looks only at start.", ge=0)
+    timeout: Duration = setting(1.0, "How long a candidate may take to answer, in seconds.", gt=0)
+    candidates: tuple[Candidate, ...] = setting(
+        _USUAL, "Where to look: by default Ollama 11434, LM Studio 1234, vLLM 8000, llama.cpp 8080."
+    )
+
+
+class Models(Section):
+    """Names of models, and models served by this process."""
+
+    embedded: tuple[str, ...] = setting((), "GGUF files that the embedded engine serves.")
+    aliases: dict[ModelName, Names] = setting(
+        description="Other names of models: a target, or a list of targets, best first.", factory=dict, live=True
+    )
+    pull_enabled: bool = setting(
+        False, "Whether pull, push, create, copy and delete act on the fleet; otherwise they answer 400.", live=True
+    )
+
+    @model_validator(mode="after")
+    def _targets(self) -> Self:
+        for name, targets in self.aliases.items():
+            if not targets or not all(targets):
+                raise ValueError(f"alias {name!r} needs at least one target, and no empty one")
+            if name in targets:
+                raise ValueError(f"alias {name!r} points to itself")
+        return self
+
+
+class Demo(Section):
+    """Nodes that answer canned text, so that a first start has something to talk to."""
+
+    enabled: bool = setting(True, "Whether to start demo nodes when there is no other node.")
+    nodes: int = setting(2, "How many of them.", ge=1, le=10)
