@@ -32,7 +32,7 @@ def _first_line(command: list[str]) -> str:
 
 
 def _versions(targets: Collection[str]) -> dict[str, str]:
-    versions = {"python": platform.python_version(), "gcc": _first_line(["gcc", "--version"])}
+    versions = {"python": platform.python_version(), "gcc": _first_line(["gcc", "-dumpfullversion"])}
     for name in ("orchestrator", "uvicorn", "uvloop", "httptools"):
         versions[name] = metadata.version(name)
     if "nginx" in targets:

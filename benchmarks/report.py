@@ -86,13 +86,15 @@ class Report:
         return [*(table for table in tables if table.rows), self._goal_table()]
 
     def _rate_table(self, scenario: Rate) -> Table:
-        header = ["target", "req/s", "x nginx", "x LiteLLM", "p50 us", "added p50", "p99 us", "CPU us", "core", "MiB"]
+        header = ["target", "req/s", "x nginx", "x LiteLLM", "p50 us", "added p50", "p99 us"]
+        header += ["CPU us", "CPU x nginx", "core", "MiB"]
         rows, name, summary = [], scenario.name, self._summary
         for target, v in self._medians.get(name, {}).items():
             against = [number(summary.ratio(name, target, base)) for base in ("nginx", "litellm")]
             added = number(summary.added(name, target, "p50_us")) if target != "direct" else "-"
             latency = [number(v.get("p50_us")), added, number(v.get("p99_us"))]
-            cost = [number(v.get("cpu_us")), percent(v.get("core")), number(v.get("rss_mib"))]
+            cost = [number(v.get("cpu_us")), number(summary.ratio(name, target, "nginx", "cpu_us"))]
+            cost += [percent(v.get("core")), number(v.get("rss_mib"))]
             rows.append([target, number(v.get("rate")), *against, *latency, *cost])
         what = f"{scenario.concurrency} clients, {scenario.dialect} to openai, {scenario.body_bytes:,}-byte body"
         return Table(f"{name}: {what}{', all on one core' if scenario.one_core else ''}", header, rows)

@@ -149,6 +149,8 @@ def main(shared: Path, session: int) -> None:
         if process is not None:
             _end(process)
         shutil.rmtree(folder, ignore_errors=True)
+        if not _alive(session):
+            shutil.rmtree(shared, ignore_errors=True)
 
 
 def find_programs() -> Path | None:

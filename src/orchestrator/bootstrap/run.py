@@ -135,6 +135,7 @@ async def serve(loaded: Loaded, started: Started | None = None) -> None:
 async def _announce(server: Server, service: Service, port: int, started: Started | None) -> None:
     await server.listening.wait()
     service.ready = True
+    service.stop = lambda: server.handle_exit(signal.SIGTERM, None)
     if started is not None:
         started(service, port)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -48,6 +48,7 @@ class Service:
     keyring: Keyring
     started_at: float
     ready: bool = False
+    stop: Callable[[], None] = lambda: None  # ends `serve` as SIGTERM does; set once it listens
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property

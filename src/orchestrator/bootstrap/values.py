@@ -15,7 +15,7 @@ from orchestrator.domain.placement import PolicyOptions
 from orchestrator.domain.queue import QueuePolicy
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.services.fleet.health import HealthRules
-from orchestrator.services.gateway.limits import Limits
+from orchestrator.services.gateway.limits import FORWARDED, Limits
 from orchestrator.settings import Settings, legacy_view
 
 NEVER = 1_000_000_000  # failures in a row: a breaker that is switched off
@@ -39,7 +39,7 @@ def limits(settings: Settings) -> Limits:
         answer_headers=gateway.expose_decision_headers,
         policy_roles=frozenset(Role(role) for role in gateway.policy_header_roles),
         fallbacks=dict(gateway.model_fallbacks),
-        forward_headers=tuple(name.lower().encode() for name in gateway.forward_headers),
+        forward_headers=FORWARDED + tuple(name.lower().encode() for name in gateway.forward_headers),
     )
 
 

@@ -104,15 +104,13 @@ class Catalogue:
     def entry(self, name: str, node: str) -> ModelEntry | None:
         """What a node says of a model, under the node's own name for it; None when the node does not have it. A model
         comes before an alias of the same name, so that an alias may have itself replaced."""
-        row = self._row(key_of(name))
-        if row is not None and node in row.entries:
-            return row.entries[node]
-        alias = self._aliases.get(key_of(name))
-        for target in alias.names if alias is not None else ():
-            found = self._rows[key_of(target)].entries.get(node)
-            if found is not None:
-                return found
-        return None
+        row = self._row_on(name, node)
+        return row.entries[node] if row is not None else None
+
+    def name_at(self, name: str, node: str) -> str | None:
+        """The catalogue's name for what `entry` finds: what breakers and counts of this model on this node go by."""
+        row = self._row_on(name, node)
+        return row.name if row is not None else None
 
     def nodes(self, name: str) -> Mapping[str, ModelEntry]:
         """The nodes that have a model, with their entries; `name` is one of `Resolved.names`."""
@@ -173,6 +171,15 @@ class Catalogue:
 
     def _row(self, key: str) -> Row | None:
         return self._rows.get(key) or self._folded.get(key.lower())
+
+    def _row_on(self, name: str, node: str) -> Row | None:
+        key = key_of(name)
+        row = self._row(key)
+        if row is not None and node in row.entries:
+            return row
+        alias = self._aliases.get(key)
+        rows = [self._rows[key_of(target)] for target in alias.names] if alias is not None else []
+        return next((row for row in rows if node in row.entries), None)
 
     def _unique(self) -> list[Row]:
         """Merged rows are found under several keys."""

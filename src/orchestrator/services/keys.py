@@ -49,14 +49,17 @@ class Keyring:
         self._configured: dict[str, Principal] = {}
         self._stored: dict[str, tuple[ApiKey, Principal]] = {}
         self._used: set[str] = set()
+        self.revision = 0  # grows whenever a key opens what it did not, or no longer does
 
     def configure(self, keys: Iterable[tuple[str, Principal]]) -> None:
         """The keys of the configuration: (text, principal)."""
         self._configured = {hash_secret(text): principal for text, principal in keys}
+        self.revision += 1
 
     async def load(self) -> None:
         """Reads the keys of the database."""
         self._stored = {key.hash: (key, self._principal(key)) for key in await self._store.list()}
+        self.revision += 1
 
     @property
     def empty(self) -> bool:

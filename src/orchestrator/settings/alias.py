@@ -134,11 +134,11 @@ ALIASES: Mapping[str, Alias] = {
 }
 
 # Comma lists of keys, with the role that each gets. The predecessor let every key do everything; its documents
-# promised that only the second kind administers.
+# promised that only the second kind administers. An inference client needs `developer`: operators may not call models.
 KEY_LISTS: Mapping[str, str] = {
-    "API_KEYS": "operator",
+    "API_KEYS": "developer",
     "ADMIN_API_KEYS": "admin",
-    "ORCHESTRATOR_API_KEYS": "operator",
+    "ORCHESTRATOR_API_KEYS": "developer",
     "ORCHESTRATOR_ADMIN_API_KEYS": "admin",
 }
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import SecretStr, field_validator, model_validator
 
+from orchestrator.domain.access import Role
 from orchestrator.settings.section import Section, setting
-
-Role = Literal["viewer", "operator", "developer", "admin"]
 
 
 class Key(Section):
@@ -16,9 +15,9 @@ class Key(Section):
 
     name: str = setting(description="Name in logs, metrics and lists.", min_length=1, max_length=100)
     key: SecretStr = setting(
-        description="The key itself: `${file:/path}`, `env:NAME`, or the text.", secret=True, min_length=8
+        description="The key itself: `${file:/path}`, `env:NAME`, or the text.", secret=True, min_length=1
     )
-    role: Role = setting("developer", "What the key may do.")
+    role: Role = setting(Role.DEVELOPER, "What the key may do.")
     models: tuple[str, ...] = setting((), "Models the key may use; empty means all.")
     rate_limit: int | None = setting(None, "Inference requests per minute; none means auth.rate_limit.", ge=1)
     priority: int = setting(0, "Queue priority of the key's requests.", ge=0, le=100)

@@ -32,9 +32,11 @@ def apply(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     shows can be sent back.
     """
     whole = dump(settings, redact=False)
-    tree = overlay(whole, nested(changes))
     problems: list[Problem] = []
-    tree = _unmask(tree, whole, dump(settings), "", problems)
+    try:
+        tree = _unmask(overlay(whole, nested(changes)), whole, dump(settings), "", problems)
+    except RecursionError:
+        raise failure([Problem("", "nested too deep")]) from None
     if problems:
         raise failure(problems)
     return build(tree)

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
+from orchestrator.domain.access import Role
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.placement import policy_name
-from orchestrator.settings.auth import Role
 from orchestrator.settings.fleet import ModelName
 from orchestrator.settings.section import Duration, Names, Section, setting
 
@@ -46,7 +46,7 @@ class Gateway(Section):
 
     policy: PolicyName = setting("warm_first", "Placement policy.", live=True)
     policy_header_roles: tuple[Role, ...] = setting(
-        ("developer", "admin"), "Roles that may choose a policy with the X-Placement-Policy header.", live=True
+        (Role.DEVELOPER, Role.ADMIN), "Roles that may choose a policy with the X-Placement-Policy header.", live=True
     )
     timeout: Duration = setting(300.0, "Time for a whole request, waiting included, in seconds.", live=True, gt=0)
     connect_timeout: Duration = setting(2.0, "Time to connect to a node, in seconds.", live=True, gt=0)

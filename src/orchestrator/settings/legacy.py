@@ -231,20 +231,16 @@ def from_legacy_tree(tree: Mapping[str, Any], settings: Settings) -> dict[str, A
 
 def inert_keys(section: str, changes: Mapping[str, Any]) -> dict[str, str]:
     """The keys of a legacy change that have no effect here, each with the reason. An empty `section`: the root."""
-    prefix = f"{section}." if section else ""
-    flat: dict[str, Any] = {}
-    for name, value in changes.items():
-        _flatten(f"{prefix}{name}", value, flat)
+    flat = _flat({section: changes} if section else changes)
     return {name: reason for name in flat if name not in KEYS and name not in ROOT and (reason := _inert(name))}
 
 
 def _translate(changes: Mapping[str, Any], current: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in changes.items():
-        _flatten(name, value, flat)
-    known: dict[str, Any] = {}
-    for name, value in (current or {}).items():
-        _flatten(name, value, known)
+    try:
+        flat = _flat(changes)
+    except RecursionError:
+        raise failure([Problem("", "nested too deep")]) from None
+    known = _flat(current or {})
     ours: dict[str, Any] = {}
     problems: list[Problem] = []
     for name, value in flat.items():
@@ -259,6 +255,13 @@ def _translate(changes: Mapping[str, Any], current: Mapping[str, Any] | None = N
     if problems:
         raise failure(problems)
     return ours
+
+
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        _flatten(name, value, flat)
+    return flat
 
 
 def _flatten(name: str, value: Any, flat: dict[str, Any]) -> None:

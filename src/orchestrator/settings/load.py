@@ -17,6 +17,8 @@ from orchestrator.settings.problem import Locate, Problem, build, failure
 from orchestrator.settings.secret import REFERENCE, Unreadable, expand, from_variable
 from orchestrator.settings.tree import Settings
 
+SAFE_KEY_LENGTH = 16
+
 Source = Literal["default", "file", "env", "flag", "database"]
 
 
@@ -78,7 +80,17 @@ def load(
     if problems:
         raise failure(problems)
     settings = build(tree, locate)
-    return Loaded(settings, MappingProxyType(origins), [*warnings, *variables.warnings], file)
+    warnings += [*variables.warnings, *_weak_keys(settings)]
+    return Loaded(settings, MappingProxyType(origins), warnings, file)
+
+
+def _weak_keys(settings: Settings) -> list[str]:
+    # Refusing them would keep a predecessor's users from starting with the keys that they have.
+    return [
+        f"the API key '{key.name}' is shorter than {SAFE_KEY_LENGTH} characters: it can be guessed"
+        for key in settings.auth.keys
+        if len(key.key.get_secret_value()) < SAFE_KEY_LENGTH
+    ]
 
 
 def _origins(

@@ -136,7 +136,10 @@ def _name(annotation: Any, key: Key) -> str:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     if origin is tuple:
         inner = get_args(annotation)[0]
-        return f"list of {'objects' if as_section(inner) is not None else _name(bare(inner), key) + 's'}"
+        if as_section(inner) is not None:
+            return "list of objects"
+        name = _name(bare(inner), key)
+        return f"list of {name}" if name.startswith("`") else f"list of {name}s"
     if origin is dict:
         return "mapping"
     if annotation is float and _reads(key, seconds):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orchestrator.settings.section import Duration, Section, Size, setting
+from orchestrator.settings.url import LOOPBACK_NAMES
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -38,6 +39,13 @@ class Server(Section):
     )
     cors_origins: tuple[str, ...] = setting((), "Web origins that may call the API from a browser; '*' means all.")
     listeners: tuple[Listener, ...] = setting((), "More ports, for clients of a predecessor.")
+
+    @property
+    def host_names(self) -> frozenset[str] | None:
+        """Names accepted in a Host header, without ports, in lower case; None: every name."""
+        if "*" in self.allowed_hosts:
+            return None
+        return LOOPBACK_NAMES | {name.strip("[]").lower() for name in (self.host, *self.allowed_hosts)}
 
 
 class Security(Section):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise, product
+from typing import Any
 
+import pydantic
 import pytest
+from anthropic.types import message_create_params as anthropic_params
 from dialect_clients import Seen, see, see_stream
 from dialect_samples import (
     ARGUMENTS,
@@ -22,6 +25,8 @@ from dialect_samples import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ollama._types import ChatRequest
+from openai.types.chat import completion_create_params as openai_params
 
 from orchestrator.domain.node import Dialect
 
@@ -159,3 +164,21 @@ def test_a_request_reaches_an_ollama_node_whole(source: Dialect) -> None:
     assert through(CHAT_OF[source], target, request_of(source, "json", stream=False)).request()["format"] == SCHEMA
     think = through(CHAT_OF[source], target, request_of(source, "reasoning", stream=False)).request()["think"]
     assert think == ("low" if source is Dialect.OPENAI else True)
+
+
+REQUEST_TYPES: dict[Dialect, pydantic.TypeAdapter[Any]] = {
+    Dialect.OPENAI: pydantic.TypeAdapter(openai_params.CompletionCreateParams),
+    Dialect.ANTHROPIC: pydantic.TypeAdapter(anthropic_params.MessageCreateParams),
+    Dialect.OLLAMA: pydantic.TypeAdapter(ChatRequest),
+}
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_a_request_is_one_that_the_targets_client_could_send(source: Dialect, target: Dialect, feature: str) -> None:
+    for stream in (False, True):
+        out = through(CHAT_OF[source], target, request_of(source, feature, stream)).request()
+        read = REQUEST_TYPES[target].validate_python(out)
+        if target is not Dialect.OLLAMA:
+            assert len(list(read["messages"])) == len(out["messages"])  # iterables are validated as they are walked
+            assert len(list(read.get("tools", ()))) == len(out.get("tools", ()))

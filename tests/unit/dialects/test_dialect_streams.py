@@ -335,3 +335,22 @@ def test_the_relay_of_one_endpoint_changes_no_byte_and_still_watches() -> None:
 def test_a_node_of_responses_can_be_watched() -> None:
     made = through(RESPONSES, Dialect.OLLAMA, {"model": "m", "input": "x", "stream": True})
     assert TERMINAL[RESPONSES.name][0] in made.stream().feed(ollama_stream("plain"))
+
+
+def test_the_relay_lets_pass_what_no_other_dialect_has() -> None:
+    def delta(index: int, **fields: Any) -> bytes:
+        return sse({"choices": [{"index": index, "delta": fields}]})
+
+    custom = [{"index": 0, "type": "custom", "id": "c", "custom": {"name": "sh", "input": ""}}]
+    data = delta(0, tool_calls=custom) + delta(1, content="other") + delta(0, content="mine") + b"data: [DONE]\n\n"
+    stream = opened(Dialect.OPENAI, Dialect.OPENAI)
+    assert stream.feed(data) == data
+    assert (stream.finished, stream.text_len) == (True, 4)
+
+    block = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    event = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}
+    start = {"type": "content_block_start", "index": 0, "content_block": block}
+    data = b"".join(sse(value, value["type"]) for value in (start, event, {"type": "message_stop"}))
+    stream = opened(Dialect.ANTHROPIC, Dialect.ANTHROPIC)
+    assert stream.feed(data) == data
+    assert stream.finished

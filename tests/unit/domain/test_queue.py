@@ -295,3 +295,16 @@ def test_a_principal_keeps_its_turn_when_it_asks_for_another_model() -> None:
     assert queue.pop(["m1", "m2"], 1) == "w"
     put(queue, "x2", model="m1", principal="x")
     assert queue.pop(["m1"], 1) == "x2"
+
+
+def test_a_look_takes_nothing_out() -> None:
+    queue: AdmissionQueue[str] = AdmissionQueue()
+    put(queue, "a1", principal="a")
+    put(queue, "a2", principal="a")
+    put(queue, "b1", principal="b")
+    assert queue.peek(every, 1) == queue.peek(every, 1) == "a1"
+    assert len(queue) == 3
+    queue.take("a1", 2)
+    assert queue.snapshot(2)["avg_wait_time"] == 2.0
+    assert drain(queue, 3) == ["b1", "a2"]
+    assert queue.peek(every, 4) is None

@@ -152,6 +152,16 @@ def test_a_wrong_legacy_value_is_refused_by_apply() -> None:
             apply(Settings(), from_legacy("queue", {"timeout": value}))
 
 
+def test_a_bottomless_change_is_refused() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    with pytest.raises(ConfigurationError, match="nested too deep"):
+        apply(Settings(), {"models": {"aliases": deep}})
+    with pytest.raises(ConfigurationError, match="nested too deep"):
+        from_legacy("queue", {"unknown": deep})
+
+
 def test_keys_without_effect_are_named() -> None:
     found = inert_keys("streaming", {"bufferSize": 1, "maxHandoffAttempts": 2})
     assert list(found) == ["streaming.bufferSize"]

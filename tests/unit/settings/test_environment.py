@@ -150,12 +150,20 @@ def test_our_name_wins_over_a_legacy_one() -> None:
 @pytest.mark.parametrize("prefix", ["", "ORCHESTRATOR_"])
 def test_legacy_key_lists_become_keys_with_roles(prefix: str, tmp_path: Path) -> None:
     secrets = tmp_path / "admins"
-    secrets.write_text("admin-key-1,both-kinds\n")
+    secrets.write_text("admin-key-1-admin-key-1,both-kinds-both-kinds\n")
     loaded = load(
-        NO_FILE, {f"{prefix}API_KEYS": "user-key-1, both-kinds", f"{prefix}ADMIN_API_KEYS_FILE": str(secrets)}
+        NO_FILE,
+        {
+            f"{prefix}API_KEYS": "user-key-1-user-key-1, both-kinds-both-kinds",
+            f"{prefix}ADMIN_API_KEYS_FILE": str(secrets),
+        },
     )
     found = {key.key.get_secret_value(): key.role for key in loaded.settings.auth.keys}
-    assert found == {"user-key-1": "operator", "admin-key-1": "admin", "both-kinds": "admin"}
+    assert found == {
+        "user-key-1-user-key-1": "developer",
+        "admin-key-1-admin-key-1": "admin",
+        "both-kinds-both-kinds": "admin",
+    }
     assert loaded.warnings == []
     assert loaded.origins["auth.keys"].source == "env"
 

@@ -154,6 +154,12 @@ def test_a_loopback_address_needs_no_authentication(host: str) -> None:
     check_exposure(apply(Settings(), {"server.host": host, "server.listeners": [{"port": 11434}]}))
 
 
+def test_host_names_are_the_loopback_ones_our_own_and_those_allowed() -> None:
+    server = apply(Settings(), {"server.host": "192.0.2.1", "server.allowed_hosts": ["AI.example.org"]}).server
+    assert server.host_names == frozenset({"localhost", "127.0.0.1", "::1", "192.0.2.1", "ai.example.org"})
+    assert apply(Settings(), {"server.allowed_hosts": ["*"]}).server.host_names is None
+
+
 def test_flags_are_checked_like_everything_else() -> None:
     with pytest.raises(ConfigurationError, match=r"command line: unknown key .*did you mean"):
         load(NO_FILE, {}, {"server.prot": 1})

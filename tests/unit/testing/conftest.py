@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -32,9 +31,11 @@ async def connect(server: ModelServer) -> AsyncIterator[Connect]:
     opened: list[Raw] = []
 
     async def open_one() -> Raw:
-        opened.append(Raw(*await asyncio.open_connection(server.host, server.port)))
-        return opened[-1]
+        raw = Raw()
+        opened.append(raw)
+        await raw.connect(server.host, server.port)
+        return raw
 
     yield open_one
     for raw in opened:
-        raw.writer.close()
+        raw.close()

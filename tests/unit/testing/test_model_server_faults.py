@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import httpx2
 import pytest
-from raw_connection import Connect
+import uvloop
+from raw_connection import Connect, Raw
 
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.testing.model_server import ModelServer
@@ -121,7 +122,7 @@ async def test_hang_sends_nothing_and_a_client_that_leaves_is_noticed(
     raw.post(path, STREAMS[path])
     await server.wait_for(lambda seen: seen.hanging == 1)
 
-    raw.writer.close()
+    raw.close()
     await server.wait_for(lambda seen: seen.disconnects == 1)
 
     record = server.requests[-1]
@@ -197,7 +198,7 @@ async def test_split_utf8_cuts_chunks_inside_characters(path: str, server: Model
     server.mode("split_utf8")
     raw = await connect()
     raw.post(path, STREAMS[path])
-    await raw.reader.readuntil(b"\r\n\r\n")
+    await raw.until(b"\r\n\r\n")
 
     chunks = await raw.chunks()
 
@@ -357,3 +358,27 @@ def test_a_mode_that_does_not_exist_is_refused() -> None:
         server.mode(kind)
     with pytest.raises(ConfigurationError, match="aftr"):
         server.mode("cut", aftr=3)
+
+
+def test_connections_end_the_same_way_on_uvloop() -> None:
+    async def ends() -> dict[str, tuple[str, str]]:
+        seen = {}
+        async with ModelServer() as server:
+            for kind in ("reset", "close", "cut", "half_close", "eof", "ok"):
+                server.mode(cast(Any, kind))
+                raw = Raw()
+                await raw.connect(server.host, server.port)
+                raw.post("/api/chat", STREAMS["/api/chat"], "connection: close")
+                got, end = await raw.to_end()
+                raw.close()
+                seen[kind] = (end, texts(got))
+        return seen
+
+    assert uvloop.run(ends()) == {
+        "reset": ("rst", ""),
+        "close": ("fin", ""),
+        "cut": ("rst", "echo: one"),
+        "half_close": ("fin", "echo: one"),
+        "eof": ("fin", "echo: one"),
+        "ok": ("fin", "echo: one two three four"),
+    }

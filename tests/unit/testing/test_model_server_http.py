@@ -40,12 +40,11 @@ async def test_hundreds_of_pipelined_requests_are_all_answered(server: ModelServ
 async def test_chunked_request_body(server: ModelServer, connect: Connect) -> None:
     raw = await connect()
     data = json.dumps(BODY).encode()
-    raw.writer.write(b"POST /api/chat HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n")
+    raw.send(b"POST /api/chat HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n")
     for start in range(0, len(data), 7):
         piece = data[start : start + 7]
-        raw.writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        await raw.writer.drain()
-    raw.writer.write(b"0\r\n\r\n")
+        raw.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+    raw.send(b"0\r\n\r\n")
 
     status, _, body = await raw.answer()
 
@@ -57,8 +56,7 @@ async def test_bytes_one_at_a_time(server: ModelServer, connect: Connect) -> Non
     raw = await connect()
     data = json.dumps(BODY).encode()
     for byte in b"POST /api/chat HTTP/1.1\r\nhost: t\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data):
-        raw.writer.write(bytes([byte]))
-        await raw.writer.drain()
+        raw.send(bytes([byte]))
 
     assert (await raw.answer())[0] == 200
 
@@ -67,9 +65,9 @@ async def test_expect_100_continue(connect: Connect) -> None:
     raw = await connect()
     data = json.dumps(BODY).encode()
     head = f"POST /api/chat HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-length: {len(data)}\r\n\r\n"
-    raw.writer.write(head.encode())
-    assert await raw.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-    raw.writer.write(data)
+    raw.send(head.encode())
+    assert await raw.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    raw.send(data)
 
     assert (await raw.answer())[0] == 200
 
@@ -77,7 +75,7 @@ async def test_expect_100_continue(connect: Connect) -> None:
 async def test_http_1_0_streams_until_the_end_of_the_connection(connect: Connect) -> None:
     raw = await connect()
     data = json.dumps({**BODY, "stream": True}).encode()
-    raw.writer.write(b"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data))
+    raw.send(b"POST /v1/chat/completions HTTP/1.0\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data))
 
     got, end = await raw.to_end()
 
@@ -99,7 +97,7 @@ async def test_connection_close_is_honoured(connect: Connect) -> None:
 
 async def test_bytes_that_are_no_http_get_400(connect: Connect) -> None:
     raw = await connect()
-    raw.writer.write(b"\x16\x03\x01 this is TLS\r\n\r\n")
+    raw.send(b"\x16\x03\x01 this is TLS\r\n\r\n")
 
     got, end = await raw.to_end()
 
@@ -109,7 +107,7 @@ async def test_bytes_that_are_no_http_get_400(connect: Connect) -> None:
 
 async def test_an_upgrade_is_answered_as_plain_http_and_closed(connect: Connect) -> None:
     raw = await connect()
-    raw.writer.write(b"GET /api/version HTTP/1.1\r\nhost: t\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+    raw.send(b"GET /api/version HTTP/1.1\r\nhost: t\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
 
     got, end = await raw.to_end()
 
@@ -143,11 +141,22 @@ async def test_a_large_prompt_arrives_whole(server: ModelServer, client: httpx2.
         ("POST", "/api/chat", b'{"model":"demo","keep_alive":"soon"}', 400),
         ("POST", "/api/generate", b'{"model":"demo","prompt":7}', 400),
         ("POST", "/api/embed", b'{"model":"demo","input":7}', 400),
+        ("POST", "/v1/chat/completions", b"[" * 100_000, 400),
+        ("POST", "/v1/chat/completions", b'{"model":"demo","messages":[{"role":"user"}],"tools":7}', 400),
+        ("POST", "/v1/chat/completions", b'{"model":"demo","messages":[{"role":"user"}],"stop":7}', 400),
+        ("POST", "/v1/chat/completions", b'{"model":"demo","messages":[{"role":"user"}],"max_tokens":0}', 400),
+        ("POST", "/v1/messages", b'{"model":"demo","max_tokens":9,"messages":[{"role":"user"}],"tools":["x"]}', 400),
+        ("POST", "/api/chat", b'{"model":"demo","messages":[{"role":"user"}],"options":7}', 400),
+        ("POST", "/api/chat", b'{"model":"demo","messages":7}', 400),
+        ("POST", "/api/embed", b'{"model":"demo","input":"x","dimensions":1000001}', 400),
     ],
 )
-async def test_bad_requests(method: str, path: str, content: bytes, status: int, client: httpx2.AsyncClient) -> None:
+async def test_bad_requests(
+    method: str, path: str, content: bytes, status: int, server: ModelServer, client: httpx2.AsyncClient
+) -> None:
     answer = await client.request(method, path, content=content)
 
+    assert server.in_flight == 0
     assert answer.status_code == status
     assert len(answer.content) > 10
 
@@ -162,22 +171,36 @@ async def test_a_slow_reader_holds_back_its_own_stream_only(server: ModelServer,
     assert (await quick.answer())[0] == 200
 
     assert server.requests[0].bytes_sent < 40 * 1024 * 1024
-    slow.writer.transport.abort()
+    slow.abort()
     await server.wait_for(lambda seen: seen.disconnects == 1)
 
 
-async def test_tokens_come_at_their_pace(connect: Connect) -> None:
-    async with ModelServer(ttft_ms=30, tokens_per_second=100) as paced:
-        reader, writer = await asyncio.open_connection(paced.host, paced.port)
-        data = json.dumps({"model": "demo", "prompt": "a b c d"}).encode()
-        writer.write(b"POST /api/generate HTTP/1.1\r\nhost: t\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data))
-        arrived = []
-        for word in (b"HTTP/1.1 200", b'" a"', b'" b"', b'" c"', b'" d"'):
-            await reader.readuntil(word)
-            arrived.append(asyncio.get_running_loop().time())
-        writer.close()
+async def test_tokens_come_at_their_pace(server: ModelServer, connect: Connect) -> None:
+    server.settings.ttft_ms, server.settings.tokens_per_second = 30, 100
+    raw = await connect()
+    raw.post("/api/generate", {"model": "demo", "prompt": "a b c d"})
 
-        begun = paced.requests[0].started_at
-        assert arrived[0] - begun >= 0.03
-        assert arrived[-1] - begun >= 0.03 + 4 * 0.01
-        assert arrived == sorted(arrived)
+    arrived = []
+    for word in (b"HTTP/1.1 200", b'" a"', b'" b"', b'" c"', b'" d"'):
+        await raw.until(word)
+        arrived.append(asyncio.get_running_loop().time() - server.requests[0].started_at)
+
+    assert arrived[0] >= 0.03
+    assert [at >= 0.03 + 0.01 * number for number, at in enumerate(arrived)] == [True] * 5
+
+
+async def test_a_client_that_leaves_between_tokens_is_noticed_at_once(server: ModelServer, connect: Connect) -> None:
+    server.mode("ok", tokens=10_000, tokens_per_second=200)
+    raw = await connect()
+    raw.post("/v1/chat/completions", BODY | {"stream": True})
+    await server.wait_for(lambda seen: bool(seen.requests) and seen.requests[-1].tokens >= 3)
+
+    raw.abort()
+    left = asyncio.get_running_loop().time()
+    await server.wait_for(lambda seen: seen.disconnects == 1)
+
+    record = server.requests[-1]
+    assert record.finished_at is not None
+    assert record.finished_at - left < 1
+    assert (record.disconnected, record.status) == (True, 200)
+    assert record.tokens < 1000

@@ -71,6 +71,8 @@ class Connection(asyncio.Protocol):
         "_call",
         "_chunked",
         "_keep",
+        "_last",
+        "_last_lines",
         "_left",
         "_paused",
         "_pool",
@@ -92,6 +94,8 @@ class Connection(asyncio.Protocol):
         self._left: int | None = None  # content bytes to come; None without a Content-Length
         self._keep = True
         self._paused = False
+        self._last: ResponseHead | None = None  # the last answer's head and its lines
+        self._last_lines = b""
         self.closed = False
         self.idle_since = 0.0
 
@@ -165,7 +169,14 @@ class Connection(asyncio.Protocol):
         call.answered = True
         call.parts = ()  # from here on nothing is sent again on another connection
         self._buffer = b""
-        head = self._framing(call, status, data[status_line.end() - 2 : end + 2], status_line[1])
+        lines = data[status_line.end() - 2 : end + 2]
+        head = self._last
+        if head is None or head.status != status or lines != self._last_lines or call.bodiless:
+            head = self._framing(call, status, lines, status_line[1])
+            self._last, self._last_lines = head, lines
+        else:  # word for word as before
+            self._left = head.content_length
+            self._chunked = ChunkedBody() if head.chunked else None
         self._reading_body = True
         rest = data[end + 4 :]
         assert call.receiver is not None

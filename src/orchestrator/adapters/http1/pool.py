@@ -55,7 +55,9 @@ class ConnectionPool:
             self._connect(call, connect_timeout)
 
     def put_back(self, connection: Connection) -> None:
-        idle = self._idle.setdefault(connection.target.key, [])
+        idle = self._idle.get(connection.target.key)
+        if idle is None:
+            idle = self._idle[connection.target.key] = []
         if len(idle) >= self._max_idle:
             connection.abandon()
             return

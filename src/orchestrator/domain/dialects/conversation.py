@@ -142,7 +142,6 @@ class Conversation:
     options: Mapping[str, Any] = field(default_factory=dict)  # Ollama options that no other dialect has
     keep_alive: Any = None
     user: str = ""
-    include_usage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,4 +175,4 @@ class Envelope:
     model: str
     request_id: str
     now: float
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: dict[str, Any]

@@ -70,6 +70,14 @@ def read(names: Mapping[str, str], source: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def read_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Ollama's `options`: the parameters under their canonical names, and the rest, which only Ollama has."""
+    found = read(OLLAMA, options)
+    if len(found) == len(options):
+        return found, {}
+    return found, {key: value for key, value in options.items() if key not in OLLAMA}
+
+
 def _stop_list(stop: Any) -> list[str]:
     if isinstance(stop, str):
         return [stop]

@@ -98,9 +98,9 @@ class Translation:
 
     def request(self) -> dict[str, Any]:
         """The body for the target. Raises `InvalidRequest` or `Unsupported` with a message that names the field."""
-        body = dict(self._envelope.body)
+        body = self._envelope.body
         if self.source is self.target:
-            return body
+            return dict(body)
         try:
             if self.source.operation is Operation.EMBED:
                 out, dropped = embeddings.write_request(self.source, self.target, body)

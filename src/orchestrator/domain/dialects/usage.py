@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.domain.dialects.endpoint import Endpoint
 from orchestrator.domain.node import Dialect
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """`prompt_tokens` counts cached ones too; `completion_tokens` counts reasoning ones too."""
 
     prompt_tokens: int

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import exp, exp2
+from typing import NamedTuple
 
 from orchestrator.domain.placement.arm import Arm, size_class
 
@@ -17,8 +17,7 @@ P95_UP = 0.095
 P95_DOWN = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one attempt ended.
 
     `ok` True: answered; False: the node failed; None: says nothing about the node (the client left, or its request was

@@ -41,6 +41,7 @@ def data_plane(service: HttpService) -> DataPlane:
         service.keyring.authenticate,
         host_rule(server.host, tuple(server.allowed_hosts)),
         origin_rule(tuple(server.cors_origins)),
+        revision=lambda: service.keyring.revision,
         max_body=server.max_body,
         keep_alive=server.keep_alive,
         body_timeout=server.header_timeout,

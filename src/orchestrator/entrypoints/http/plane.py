@@ -37,15 +37,18 @@ class DataPlane:
         host_allowed: Callable[[bytes], bool],
         origin_allowed: Callable[[bytes, bytes], bool],
         *,
+        revision: Callable[[], int],
         max_body: int,
         keep_alive: float,
         body_timeout: float,
     ) -> None:
-        """`authenticate(headers, peer)` raises Unauthenticated; `max_body` in bytes, times in seconds."""
+        """`authenticate(headers, peer)` raises Unauthenticated; `revision()` changes when keys do; `max_body`
+        is in bytes, times are in seconds."""
         self.gateway = gateway
         self.authenticate = authenticate
         self.host_allowed = host_allowed
         self.origin_allowed = origin_allowed  # (Origin, Host)
+        self.revision = revision
         self.max_body = max_body
         self.keep_alive = keep_alive
         self.body_timeout = body_timeout

@@ -51,6 +51,39 @@ class _Body:
         self.length = length
 
 
+class _Known:
+    """The last head of a connection. Clients repeat theirs but for the body's length, so what was checked once need not
+    be checked again; not for longer than a second, or a revoked key would go on opening the door."""
+
+    __slots__ = ("after", "at", "before", "headers", "limit", "principal", "revision")
+
+    def __init__(self, plane: DataPlane, headers: dict[bytes, bytes], block: bytes, principal: Principal) -> None:
+        self.headers = headers
+        self.principal = principal
+        self.at = plane.gateway.clock.now
+        self.revision = plane.revision()
+        self.limit = plane.max_body
+        digits = headers[b"content-length"]
+        start = block.lower().index(b"content-length:")
+        start = block.index(digits, start + 15)
+        self.before = block[:start]
+        self.after = block[start + len(digits) :]
+
+    def length_in(self, block: bytes) -> int:
+        """The body's length, if the head is this one but for that; otherwise -1."""
+        before, after = self.before, self.after
+        if not (block.startswith(before) and block.endswith(after)):
+            return -1
+        digits = block[len(before) : len(block) - len(after)]
+        if not digits.isdigit() or len(digits) > 12:
+            return -1
+        length = int(digits)
+        return length if length <= self.limit else -1
+
+    def trusted(self, plane: DataPlane) -> bool:
+        return plane.gateway.clock.now - self.at < 1.0 and plane.revision() == self.revision
+
+
 class WireProtocol(HttpToolsProtocol):
     """One client connection. Also the `ClientSide` of the exchange that it carries."""
 
@@ -61,6 +94,7 @@ class WireProtocol(HttpToolsProtocol):
         self._exchange: Exchange | None = None
         self._serving = False  # an exchange is under way
         self._body: _Body | None = None
+        self._known: _Known | None = None
         self._pending = b""  # pipelined bytes
         self._parsing = False  # uvicorn's parser is inside a request
         self._discarding = False  # an error was answered before the body was read
@@ -104,6 +138,16 @@ class WireProtocol(HttpToolsProtocol):
         if endpoint is None or version != b"HTTP/1.1" or head_end < 0:
             return False
         block = data[line_end + 2 : head_end + 2]
+        known = self._known
+        if known is not None:
+            length = known.length_in(block)
+            if length >= 0 and known.trusted(self.plane):
+                self._enter(endpoint, known.headers, known.principal, data[head_end + 4 :], length)
+                return True
+        return self._take_new(endpoint, block, data[head_end + 4 :])
+
+    def _take_new(self, endpoint: Endpoint, block: bytes, rest: bytes) -> bool:
+        """A head that differs from the last one of this connection."""
         if _only_fields(block) is None:
             return False
         fields = _find_fields(block)
@@ -119,10 +163,12 @@ class WireProtocol(HttpToolsProtocol):
         ):
             return False
         self._keep = headers.get(b"connection", b"").lower() != b"close"
-        self._admit(endpoint, headers, data[head_end + 4 :], int(length))
+        self._admit(endpoint, headers, block, rest, int(length))
         return True
 
-    def _admit(self, endpoint: Endpoint, headers: dict[bytes, bytes], rest: bytes, length: int) -> None:
+    def _admit(
+        self, endpoint: Endpoint, headers: dict[bytes, bytes], block: bytes, rest: bytes, length: int
+    ) -> None:
         """Checks what can be checked before the body, so that nobody unknown makes us read one."""
         plane = self.plane
         peer = self.client[0] if self.client else ""
@@ -137,6 +183,13 @@ class WireProtocol(HttpToolsProtocol):
         except OrchestratorError as error:
             self._refuse(endpoint, headers, error, whole=len(rest) >= length, rest=rest[length:])
             return
+        self._known = _Known(plane, headers, block, principal)
+        self._enter(endpoint, headers, principal, rest, length)
+
+    def _enter(
+        self, endpoint: Endpoint, headers: dict[bytes, bytes], principal: Principal, rest: bytes, length: int
+    ) -> None:
+        """Serves the request, at once or when its body is complete."""
         if len(rest) == length:
             self._serve(endpoint, headers, principal, rest)
         elif len(rest) > length:
@@ -144,7 +197,7 @@ class WireProtocol(HttpToolsProtocol):
             self._serve(endpoint, headers, principal, rest[:length])
         else:
             self._body = _Body(endpoint, headers, principal, rest, length)
-            self.expires = plane.gateway.clock.tick() + plane.body_timeout
+            self.expires = self.plane.gateway.clock.tick() + self.plane.body_timeout
 
     def _collect(self, data: bytes) -> None:
         body = self._body

@@ -35,7 +35,6 @@ from orchestrator.services.fleet.node import FleetNode, Pair
 Passes = tuple[int, int]
 # Faults that say something about the whole node, and not just about one of its models.
 OF_THE_NODE = frozenset({FailureKind.CONNECT, FailureKind.AUTH})
-EMBEDDING = "embedding"
 COMPLETION = "completion"
 
 
@@ -141,6 +140,9 @@ class Fleet:
             tuple(self.aliases.values()),
         )
         self._resolved.clear()
+        for node in self.nodes.values():
+            for pair in node.pairs.values():
+                pair.name = ""
         self.invalidate()
 
     def invalidate(self) -> None:
@@ -223,6 +225,12 @@ class Fleet:
         """What the node calls a model; None when it does not have it."""
         entry = self.catalogue.entry(model, node.id)
         return entry.name if entry is not None else None
+
+    def name_of(self, pair: Pair, node: FleetNode) -> str:
+        """What the node calls the model of one of its pairs."""
+        if not pair.name:
+            pair.name = self.name_on(node, pair.model) or pair.model
+        return pair.name
 
     def pair(self, node: FleetNode, model: str) -> Pair:
         pair = node.pairs.get(model)
@@ -365,10 +373,9 @@ def _names(report: NodeReport | None) -> object:
 
 def _capable(node: FleetNode, capabilities: frozenset[str], endpoint: Endpoint) -> bool:
     """Judged by what the node itself says of the model, never by the model's name."""
-    if capabilities:
-        wanted = EMBEDDING if endpoint.operation is Operation.EMBED else COMPLETION
-        if wanted not in capabilities:
-            return False
+    # Engines embed with models that only tell of completion; the other way round none does.
+    if capabilities and endpoint.operation is not Operation.EMBED and COMPLETION not in capabilities:
+        return False
     try:
         target_endpoint(endpoint, node.dialect_for(endpoint.dialect))
     except Unsupported:

@@ -56,10 +56,11 @@ class Traffic:
 class Pair:
     """One model on one node: its own breaker and its own numbers."""
 
-    __slots__ = ("breaker", "model", "traffic")
+    __slots__ = ("breaker", "model", "name", "traffic")
 
     def __init__(self, model: str, breaker: Breaker) -> None:
-        self.model = model
+        self.model = model  # the catalogue's name
+        self.name = ""  # the node's own name for it, once asked for
         self.breaker = breaker
         self.traffic = Traffic()
 

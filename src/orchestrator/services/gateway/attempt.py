@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from orchestrator.services.gateway.exchange import Exchange
     from orchestrator.services.gateway.gateway import Gateway
 
-# What a client says to the model, and not to us. Credentials and cookies are never among them.
-FORWARDED = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent", b"tracestate")
 _SNIPPET = 400
 
 
@@ -40,7 +38,7 @@ class Attempting:
         if exchange.empty and dialect is not Dialect.OLLAMA and exchange.endpoint.operation is not Operation.EMBED:
             gateway.settling.loaded(exchange, node)
             return
-        name = gateway.fleet.name_on(node, pair.model) or exchange.model
+        name = gateway.fleet.name_of(pair, node)
         try:
             path, body = self._body(exchange, dialect, name)
         except OrchestratorError:
@@ -48,7 +46,7 @@ class Attempting:
             raise
         attempts = exchange.attempts
         phase = 1 if not attempts else 3 if any(a.node_id == node.id for a in attempts) else 2
-        attempts.append(Attempt(node.id, name, dialect.value, gateway.clock.now, phase))
+        attempts.append(Attempt(node.spec.id, name, dialect, gateway.clock.now, phase))
         exchange.node = node
         node.state.begin(pair.model)
         exchange.wait_until = gateway.clock.now + gateway.limits.first_byte
@@ -80,7 +78,7 @@ class Attempting:
     def _headers(self, exchange: Exchange, dialect: Dialect, length: int) -> bytes:
         headers = exchange.headers
         extra = b""
-        for name in (*FORWARDED, *self._gateway.limits.forward_headers):
+        for name in self._gateway.limits.forward_headers:
             if name in headers:
                 extra += name + b": " + headers[name] + b"\r\n"
         if dialect is Dialect.ANTHROPIC and b"anthropic-version" not in headers:

@@ -9,6 +9,7 @@ that leaves. It is the receiver of its node's answer; `relay` decides what the c
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -32,53 +33,41 @@ if TYPE_CHECKING:
     from orchestrator.services.gateway.gateway import Gateway
     from orchestrator.services.gateway.relay import Relay
 
-NO_HEADERS: Mapping[bytes, bytes] = {}
-
 
 class Exchange:
     """One request. Attributes are public to the steps of this package and to nobody else."""
 
-    __slots__ = (
-        "attempts",
-        "body",
-        "bypass",
-        "call",
-        "client",
-        "continuations",
-        "counted",
-        "deadline",
-        "debug",
-        "empty",
-        "endpoint",
-        "error",
-        "first_byte_at",
-        "gateway",
-        "headers",
-        "id",
-        "model",
-        "node",
-        "node_id",
-        "over",
-        "pair",
-        "passes",
-        "peer",
-        "policy",
-        "principal",
-        "priority",
-        "queue_wait",
-        "queued_at",
-        "relay",
-        "resolved",
-        "session",
-        "started",
-        "status",
-        "stream",
-        "stream_forced",
-        "tokens_seen",
-        "translation",
-        "usage",
-        "wait_until",
-    )
+    # Defaults live on the class: an instance holds only what it differs in, and most requests differ in little.
+    node_id = ""  # set by a direct route: this node and no other
+    bypass = False  # direct route that asks to skip health, bans and breakers
+    debug = False
+    id = ""
+    model = ""  # as the client wrote it
+    stream = False
+    stream_forced = False  # the body does not say stream:false, but the operator's default does
+    empty = False  # Ollama's load and unload: no prompt
+    resolved: Resolved | None = None
+    priority = 0
+    policy: str | None = None  # asked for by header
+    session = ""  # a caller's own key of a conversation
+    deadline = inf  # monotonic: the whole request
+    wait_until = inf  # monotonic: the phase under way (connect and first byte, or between tokens)
+    queued_at = 0.0
+    queue_wait = 0.0
+    continuations = 0
+    node: FleetNode | None = None
+    pair: Pair | None = None
+    passes: Passes | None = None  # None where breakers are bypassed
+    call: Call | None = None
+    translation: Translation | None = None
+    relay: Relay | None = None
+    first_byte_at = 0.0
+    tokens_seen = 0  # chunks that reached the client
+    usage: Usage | None = None
+    status = 0
+    error: OrchestratorError | None = None
+    counted = False  # holds one of its principal's places
+    over = False
 
     def __init__(
         self,
@@ -97,38 +86,8 @@ class Exchange:
         self.headers = headers  # lower-case names
         self.principal = principal
         self.peer = peer
-        self.node_id = ""  # set by a direct route: this node and no other
-        self.bypass = False  # direct route that asks to skip health, bans and breakers
-        self.debug = False
-        self.id = ""
-        self.model = ""  # as the client wrote it
-        self.stream = False
-        self.stream_forced = False  # the body does not say stream:false, but the operator's default does
-        self.empty = False  # Ollama's load and unload: no prompt
-        self.resolved: Resolved | None = None
-        self.priority = 0
-        self.policy: str | None = None  # asked for by header
-        self.session = ""  # a caller's own key of a conversation
         self.started = monotonic()
-        self.deadline = 0.0  # monotonic: the whole request
-        self.wait_until = 0.0  # monotonic: the phase under way (connect and first byte, or between tokens)
-        self.queued_at = 0.0
-        self.queue_wait = 0.0
         self.attempts: list[Attempt] = []
-        self.continuations = 0
-        self.node: FleetNode | None = None
-        self.pair: Pair | None = None
-        self.passes: Passes | None = None  # None where breakers are bypassed
-        self.call: Call | None = None
-        self.translation: Translation | None = None
-        self.relay: Relay | None = None
-        self.first_byte_at = 0.0
-        self.tokens_seen = 0  # chunks that reached the client
-        self.usage: Usage | None = None
-        self.status = 0
-        self.error: OrchestratorError | None = None
-        self.counted = False  # holds one of its principal's places
-        self.over = False
 
     # What the node says (ports.upstream.Receiver)
 

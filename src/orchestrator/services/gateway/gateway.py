@@ -135,6 +135,11 @@ class Gateway:
                 raise ShuttingDown(retry_after=5.0)
             if not allowed(principal, Permission.INFERENCE_USE):
                 raise Forbidden("This key may not use models.")
+            if node_id and not allowed(principal, Permission.POLICY_OVERRIDE):
+                raise Forbidden("This key may not choose the node.")
+            if bypass and not allowed(principal, Permission.BYPASS_USE):
+                raise Forbidden("This key may not bypass health, bans and breakers.")
+            exchange.debug = exchange.debug and allowed(principal, Permission.DEBUG_TRACE)
             parse(exchange, self.limits.ollama_stream_default)
             if not node_id:
                 self.placing.resolve(exchange)

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from orchestrator.domain.access import Role
 
 
+# What a client says to the model, and not to us; lower-case. Credentials and cookies are never among them.
+FORWARDED = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent", b"tracestate")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Times in seconds."""
@@ -27,4 +31,4 @@ class Limits:
     answer_headers: bool = True  # X-Selected-Server on every answer
     policy_roles: frozenset[Role] = frozenset({Role.DEVELOPER, Role.ADMIN})  # who may name a placement policy
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict)  # models to take where one cannot be served
-    forward_headers: tuple[bytes, ...] = ()  # lower-case
+    forward_headers: tuple[bytes, ...] = FORWARDED

@@ -22,6 +22,7 @@ class Placing:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._plain: dict[str, PlacementRequest] = {}  # by model: requests that have nothing of their own to say
 
     def resolve(self, exchange: Exchange) -> None:
         """Names the model as the catalogue does. Raises ModelNotFound, and Forbidden where the key has a list."""
@@ -35,6 +36,12 @@ class Placing:
         resolved = exchange.resolved
         assert resolved is not None
         policy = exchange.policy or gateway.placement.policy
+        if policy != PrefixAffinity.name and not exchange.session and not len(gateway.queue):
+            plain = self._plain.get(resolved.name)
+            if plain is None or plain.may_wait is not gateway.limits.queue_enabled:
+                plain = PlacementRequest(resolved.name, may_wait=gateway.limits.queue_enabled)
+                self._plain[resolved.name] = plain
+            return plain
         return PlacementRequest(
             resolved.name,
             prompt_prefix(exchange) if policy == PrefixAffinity.name else (),
@@ -93,9 +100,11 @@ class Placing:
         node = fleet.get(exchange.node_id)
         if node is None:
             raise NotFound(f"Server '{exchange.node_id}' not found")
-        name = fleet.name_on(node, exchange.model)
+        name = fleet.catalogue.name_at(exchange.model, node.id)
         if name is None:
             raise NotFound(f"Model '{exchange.model}' not available on server '{node.id}'")
+        if exchange.principal.models and not may_use_model(exchange.principal, exchange.model, (name,)):
+            raise Forbidden(f"This key may not use the model '{exchange.model}'.")
         exchange.pair, exchange.passes = fleet.pair(node, name), None
         if exchange.bypass:
             return node

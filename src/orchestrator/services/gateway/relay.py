@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from orchestrator.domain.dialects import TERMINAL, StreamText, StreamTranslator, Usage, usage_of
-from orchestrator.domain.errors import MalformedAnswer, Truncated, UpstreamStatus
+from orchestrator.domain.errors import MalformedAnswer, Truncated, UpstreamError, UpstreamStatus
 from orchestrator.domain.node import Dialect
 from orchestrator.ports.upstream import ResponseHead
 from orchestrator.services.gateway import parse
@@ -39,6 +39,7 @@ CONTENT_TYPES = {
 JSON = b"content-type: application/json\r\n"
 _NO_BUFFERING = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
+_NOTHING = msgspec.Raw()
 _USAGE = re.compile(
     rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens|prompt_eval_count|eval_count)"\s*:\s*([0-9]{1,12})'
 )
@@ -49,10 +50,30 @@ _PROMPT = frozenset((b"prompt_tokens", b"input_tokens", b"prompt_eval_count"))
 _ERROR_EVENT = re.compile(rb'(?:event: ?error|(?:data: ?)?\{ ?"error")')
 
 
-class _Shape(msgspec.Struct):
-    """Enough of an answer to know that it is JSON, and whether it is an error in disguise."""
+class _Tokens(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
-    error: msgspec.Raw = msgspec.Raw()
+
+class _Shape(msgspec.Struct):
+    """Enough of an answer to know that it is JSON, whether it is an error in disguise, and what it cost."""
+
+    error: msgspec.Raw = _NOTHING
+    usage: _Tokens | None = None
+    prompt_eval_count: int | None = None
+    eval_count: int | None = None
+
+    def tokens(self) -> Usage | None:
+        usage = self.usage
+        if usage is not None:
+            return Usage(
+                usage.prompt_tokens or usage.input_tokens or 0, usage.completion_tokens or usage.output_tokens or 0
+            )
+        if self.eval_count is not None or self.prompt_eval_count is not None:
+            return Usage(self.prompt_eval_count or 0, self.eval_count or 0)
+        return None
 
 
 _shape = msgspec.json.Decoder(_Shape).decode
@@ -160,24 +181,28 @@ class Whole:
             exchange.client.end()
             exchange.gateway.settling.succeeded(exchange)
             return
-        self._verify(body)
+        exchange.usage = self._verify(body)
         translation = exchange.translation
         if translation is not None:
             answer = parse.whole(body)
             exchange.usage = usage_of(translation.target, answer)
             body = msgspec.json.encode(translation.response(answer))
-        else:
-            exchange.usage = scan_usage(body[-_TAIL:])
         exchange.gateway.settling.answered(exchange, body)
 
     @staticmethod
-    def _verify(body: bytes) -> None:
+    def _verify(body: bytes) -> Usage | None:
+        """The tokens that the answer tells of. Raises MalformedAnswer, and UpstreamStatus for an error under a 200."""
         try:
             shape = _shape(body)
+        except msgspec.ValidationError:  # JSON, but with counts of its own kind
+            if not body.lstrip().startswith(b"{"):
+                raise MalformedAnswer("The node's answer is not a JSON object.") from None
+            return scan_usage(body[-_TAIL:])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise MalformedAnswer("The node's answer is not a JSON object.") from None
-        if bytes(shape.error) not in (b"", b"null"):
+            raise MalformedAnswer("The node's answer is not JSON.") from None
+        if shape.error is not _NOTHING and bytes(shape.error) != b"null":
             raise UpstreamStatus(f"The node answered 200 with an error: {bytes(shape.error)[:200]!r}.")
+        return shape.tokens()
 
 
 class Streamed:
@@ -283,7 +308,12 @@ class Translated:
         self.begun = False
 
     def data(self, raw: bytes, body: bytes) -> None:
-        self._send(self._stream.feed(body))
+        try:
+            self._send(self._stream.feed(body))
+        except UpstreamError:
+            if self.begun and self._stream.pending:
+                self._send(self._stream.pending)
+            raise
 
     def _send(self, out: bytes) -> None:
         if not out:

@@ -77,13 +77,12 @@ def _considered(exchange: Exchange) -> list[dict[str, Any]]:
 
 
 def _chosen(exchange: Exchange, node: FleetNode) -> dict[str, Any]:
-    now = exchange.gateway.clock.epoch
     pair = exchange.pair
-    state = node.breaker.snapshot(now)["state"]
+    state = node.breaker.state
     return {
         "selectedServerId": node.id,
         "serverCircuitState": str(state),
-        "modelCircuitState": str(pair.breaker.snapshot(now)["state"]) if pair else None,
+        "modelCircuitState": str(pair.breaker.state) if pair else None,
         "serverLoad": node.state.in_flight,
         "maxConcurrency": node.spec.max_concurrency,
         "protocol": exchange.attempts[-1].dialect,

@@ -50,10 +50,11 @@ class Turn:
 class Style:
     """How faults and settings change the answer.
 
-    `tokens` fixes its length, `suffix` is added to its text, `blob` is (position, length) of a huge token.
+    `tokens` fixes its length, `reply` is said in place of the echo, `suffix` is added to its text, `blob` is (position, length) of a huge token.
     """
 
     tokens: int | None = None
+    reply: str | None = None
     suffix: str = ""
     blob: tuple[int, int] | None = None
     usage: bool = True
@@ -110,7 +111,7 @@ def compose(turn: Turn, style: Style) -> Answer:
     """The answer to `turn`."""
     wants_tool = turn.forced is not None or (turn.by_user and "call a tool" in turn.text)
     wants_all = turn.by_user and "call all tools" in turn.text
-    thinking = _thinking(turn)
+    thinking = _thinking(turn) if style.reply is None else ()
     if turn.tools and (wants_tool or wants_all):
         chosen = turn.tools if wants_all else (_choose(turn),)
         calls = tuple(_call(tool, turn.text) for tool in chosen)
@@ -137,6 +138,8 @@ def _text(turn: Turn, style: Style) -> str:
     if turn.schema is not None:
         value = example(turn.schema, turn.text) if turn.schema else {"echo": turn.text[:ECHO_CHARACTERS]}
         return json.dumps(value, ensure_ascii=False)
+    if style.reply is not None:
+        return style.reply + style.suffix
     text = f"echo: {turn.text[:ECHO_CHARACTERS]}"
     if (said := _SAY.search(text)) is not None:
         text = "".join(_sized(tokenize(text), int(said.group(1))))

@@ -8,7 +8,7 @@ import socket
 import struct
 from collections import deque
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import unquote
 
 import httptools
@@ -71,9 +71,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Writes are reported as drained only when nothing is left in the process, so a fault comes after its bytes."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=0)
+        # A cast, because uvloop's transports are no subclasses.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=0)
         self._receiver.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -84,6 +84,8 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._deaf = True
+            if not self._busy:
+                self.close()
         except httptools.HttpParserError:
             self._refuse(400)
 

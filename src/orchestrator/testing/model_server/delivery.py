@@ -36,7 +36,10 @@ class Pace:
 
 @dataclass(slots=True)
 class Delivery:
-    """One answer on its way to one client. `held` waits until the server releases what hangs."""
+    """One answer on its way to one client.
+
+    `held` waits until the server releases what hangs; `progressed` is called when bytes were sent.
+    """
 
     connection: Connection
     request: Request
@@ -46,6 +49,7 @@ class Delivery:
     pace: Pace
     clock: Callable[[], float]
     held: Callable[[], Awaitable[None]]
+    progressed: Callable[[], None]
     due: float = 0.0
 
     @property
@@ -199,6 +203,7 @@ class Delivery:
         self.record.bytes_sent += len(data)
         if self.record.first_byte_at is None:
             self.record.first_byte_at = self.clock()
+        self.progressed()
 
     def _head(self, plan: Plan) -> bytes:
         close = not self.request.keep_alive

@@ -16,6 +16,8 @@ from orchestrator.testing.model_server.plan import Plan
 from orchestrator.testing.model_server.request import Request
 from orchestrator.testing.model_server.settings import Settings
 
+_LARGEST = 1_000_000
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -61,8 +63,8 @@ class Exchange:
         value = self.body.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InvalidRequest(f"'{name}' must be a positive integer")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST:
+            raise InvalidRequest(f"'{name}' must be an integer from 1 to {_LARGEST}")
         return value
 
 

@@ -14,7 +14,7 @@ from orchestrator.testing.model_server.answer import Answer, Tool, Turn, compose
 from orchestrator.testing.model_server.embedding import embed
 from orchestrator.testing.model_server.exchange import Dialect, Exchange, Residency, Route, image_mark
 from orchestrator.testing.model_server.memory import KEEP_ALIVE
-from orchestrator.testing.model_server.plan import JSON, NDJSON, Frame, Plan, Stream, Whole
+from orchestrator.testing.model_server.plan import NDJSON, Frame, Plan, Stream, Whole
 from orchestrator.testing.model_server.request import Request
 
 _encode = msgspec.json.encode
@@ -191,7 +191,7 @@ def embedding(exchange: Exchange) -> Plan:
     """`POST /api/embeddings`: the older form, one prompt."""
     prompt = exchange.text("prompt", "")
     vector = embed(prompt, exchange.settings.embedding_dim) if prompt else ()
-    return Whole(_encode({"embedding": vector}), content_type=JSON)
+    return Whole(_encode({"embedding": vector}))
 
 
 OLLAMA = Dialect(

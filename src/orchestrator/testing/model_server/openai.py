@@ -237,9 +237,15 @@ def models(exchange: Exchange) -> Plan:
     return Whole(_encode({"object": "list", "data": data}))
 
 
+def health(_exchange: Exchange) -> Plan:
+    """`GET /health`, as vLLM and llama.cpp have it."""
+    return Whole(b'{"status":"ok"}')
+
+
 OPENAI = Dialect(
     name="openai",
     routes={
+        ("GET", "/health"): Route(health, "health"),
         ("GET", "/v1/models"): Route(models, "health"),
         ("GET", "/v1/models/*"): Route(model, "health", needs_model=True),
         ("POST", "/v1/chat/completions"): Route(chat, "inference", needs_model=True, loads=True),

@@ -31,7 +31,7 @@ class ModelServer:
             assert server.requests[-1].body["stream"] is True
 
     `models` are names or `Model`s; `dialects` are of "openai", "anthropic" and "ollama" (default: all); `settings` are
-    the fields of `Settings`: `ttft_ms`, `tokens_per_second`, `tokens`, `embedding_dim`, `load_delay_ms`, `vram` in
+    the fields of `Settings`: `ttft_ms`, `tokens_per_second`, `tokens`, `reply`, `embedding_dim`, `load_delay_ms`, `vram` in
     bytes, `required_key`, `version`. Port 0 takes a free one, which `restart()` then keeps. Use it from one event loop.
     """
 
@@ -67,7 +67,8 @@ class ModelServer:
     @property
     def url(self) -> str:
         """The base URL, without a slash at its end and without `/v1`."""
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     @property
     def running(self) -> bool:

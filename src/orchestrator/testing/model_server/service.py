@@ -87,7 +87,7 @@ class Service:
     def find(self, request: Request) -> tuple[Dialect, Route | None]:
         """The dialect and route of a request; a path nobody knows is refused in the first dialect's form."""
         dialects = self.dialects
-        if "anthropic-version" in request.headers or "x-api-key" in request.headers:
+        if "anthropic-version" in request.headers:
             dialects = sorted(dialects, key=lambda dialect: dialect is not ANTHROPIC)
         for dialect in dialects:
             route = dialect.routes.get((request.method, request.path)) or _below(dialect, request)
@@ -128,7 +128,15 @@ class Call:
             self.refusal = error
         self.mode = self._pick()
         self.delivery = Delivery(
-            connection, request, self.record, self.dialect, self.mode, self._pace(), _now, service.held
+            connection,
+            request,
+            self.record,
+            self.dialect,
+            self.mode,
+            self._pace(),
+            clock=_now,
+            held=service.held,
+            progressed=service.state.changed,
         )
 
     async def run(self) -> None:
@@ -152,16 +160,23 @@ class Call:
     def plan(self) -> Plan:
         """The dialect's answer, or its refusal."""
         try:
-            if self.refusal is not None:
-                raise self.refusal
-            if self.route is None:
-                raise NotFound("404 page not found")
-            return self.route.handle(self._exchange())
+            return self._plan()
         except OrchestratorError as error:
             known = error.code if isinstance(error, ModelNotFound) else None
             if self.route is None and self.dialect is OLLAMA:
                 return Whole(error.message.encode(), error.status, TEXT)
             return Whole(self.dialect.error(error.status, error.message, known), error.status)
+
+    def _plan(self) -> Plan:
+        if self.refusal is not None:
+            raise self.refusal
+        if self.route is None:
+            raise NotFound("404 page not found")
+        try:
+            return self.route.handle(self._exchange())
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            # A body is not checked against a schema: what a handler trips over is of the wrong shape.
+            raise InvalidRequest(f"the request has the wrong shape: {error}") from error
 
     def _read(self) -> None:
         """Authenticate, parse the body, find the model and what it needs."""
@@ -212,6 +227,7 @@ class Call:
         service, mode = self.service, self.mode
         style = Style(
             tokens=service.settings.tokens if mode.tokens is None else mode.tokens,
+            reply=service.settings.reply,
             suffix=SPLIT_TEXT if mode.kind == "split_utf8" else "",
             blob=(mode.after, int(mode.megabytes * 1024 * 1024)) if mode.kind == "huge_line" else None,
             usage=mode.kind != "no_usage",
@@ -247,7 +263,7 @@ def _below(dialect: Dialect, request: Request) -> Route | None:
 def _parse(body: bytes) -> dict[str, Any]:
     try:
         parsed = _decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"invalid JSON: {error}") from error
     if not isinstance(parsed, dict):
         raise InvalidRequest("the body must be a JSON object")

@@ -49,7 +49,6 @@ def read(body: dict[str, Any]) -> Conversation:
         output=_output(config.get("format") or body.get("output_format")),
         thinking=_thinking(body.get("thinking"), config.get("effort")),
         user=(body.get("metadata") or {}).get("user_id") or "",
-        include_usage=True,
     )
 
 
@@ -64,13 +63,14 @@ def _system(value: Any, where: str) -> str:
 
 def _message(message: Any, i: int, names: dict[str, str], out: list[Message]) -> None:
     role = message.get("role") if isinstance(message, dict) else None
-    where = f"messages[{i}]"
     if role not in ("user", "assistant", "system"):
+        where = f"messages[{i}]"
         raise InvalidRequest(f"'{where}.role' must be user, assistant or system", details={"param": f"{where}.role"})
     content = message.get("content")
     if isinstance(content, str):
         out.append(Message(role, content))
         return
+    where = f"messages[{i}]"
     if role == "system":
         out.append(Message(role, _system(content, f"{where}.content")))
         return

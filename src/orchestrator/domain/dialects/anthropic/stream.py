@@ -69,7 +69,9 @@ class MessagesSource(Source):
             self.sink.signature(delta["signature"])
 
     def _arguments(self, block: int, text: str) -> None:
-        call = self._calls[block]
+        call = self._calls.get(block)
+        if call is None:
+            return  # a tool that the provider runs itself, seen only where the stream is relayed
         if call < 0:
             self.text(text)
         else:

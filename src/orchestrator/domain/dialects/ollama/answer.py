@@ -56,7 +56,7 @@ def read_timings(body: dict[str, Any]) -> Timings | None:
 
 def created_at(now: float) -> str:
     """RFC 3339 in UTC, as Ollama writes it."""
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def measures(usage: Usage | None, timings: Timings | None, total: float) -> dict[str, int]:

@@ -62,11 +62,9 @@ def _conversation(body: dict[str, Any], messages: tuple[Message, ...], **fields:
     params: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     if options:
-        options = as_object(options, "options")
-        params = sampling.read(sampling.OLLAMA, options)
+        params, rest = sampling.read_options(as_object(options, "options"))
         if params.get("max_tokens", 1) <= 0:  # -1 and -2: as many as it takes, which others say by silence
             del params["max_tokens"]
-        rest = {key: value for key, value in options.items() if key not in sampling.OLLAMA}
     for name in sampling.OLLAMA_TOP_LEVEL:
         if body.get(name) is not None:
             params[name] = body[name]
@@ -79,7 +77,6 @@ def _conversation(body: dict[str, Any], messages: tuple[Message, ...], **fields:
         thinking=_thinking(body.get("think")),
         options=rest,
         keep_alive=body.get("keep_alive"),
-        include_usage=True,
         **fields,
     )
 
@@ -109,9 +106,11 @@ def _images(value: Any, where: str) -> tuple[Image, ...]:
 
 
 def _message(message: Any, i: int, open_calls: list[tuple[str, str]]) -> Message:
-    where = f"messages[{i}]"
     role = message.get("role") if isinstance(message, dict) else None
     content = message.get("content") if role else None
+    if role in ("user", "assistant", "system") and isinstance(content, str) and len(message) == 2:
+        return Message(role, content)
+    where = f"messages[{i}]"
     if content is None:
         content = ""
     if role not in ("system", "user", "assistant", "tool") or not isinstance(content, str):

@@ -43,9 +43,8 @@ def read(body: dict[str, Any]) -> Conversation:
     options = body.get("options")
     rest: dict[str, Any] = {}
     if options:
-        options = as_object(options, "options")
-        params = sampling.read(sampling.OLLAMA, options) | params
-        rest = {key: value for key, value in options.items() if key not in sampling.OLLAMA}
+        theirs, rest = sampling.read_options(as_object(options, "options"))
+        params = theirs | params
     return Conversation(
         model=body["model"],
         messages=tuple([_message(m, i, names) for i, m in enumerate(as_list(body.get("messages"), "messages"))]),
@@ -58,7 +57,6 @@ def read(body: dict[str, Any]) -> Conversation:
         options=rest,
         keep_alive=body.get("keep_alive"),
         user=body.get("user") or "",
-        include_usage=wants_usage(body),
     )
 
 

@@ -42,7 +42,9 @@ class ChatSource(Source):
         if choices:
             if not self.started:
                 self.start()
-            self.choice(choices[0])
+            first = choices[0]
+            if not first.get("index"):  # further answers are seen only where the stream is relayed
+                self.choice(first)
 
     def choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta")
@@ -76,6 +78,8 @@ class ChatSource(Source):
             index = len(self._calls) if begins else len(self._calls) - 1
         ours = self._calls.get(index)
         if ours is None:
+            if "custom" in call:
+                return  # seen only where the stream is relayed
             if not function.get("name"):
                 raise MalformedAnswer("the node streamed a tool call without a name")
             ours = self._calls[index] = len(self._calls)

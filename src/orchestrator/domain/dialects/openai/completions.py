@@ -23,21 +23,19 @@ def read(body: dict[str, Any]) -> Conversation:
     count = params.pop("logprobs", None)
     if count is not None:  # a number here, a flag with a number beside it in the other endpoints
         params |= {"logprobs": True, "top_logprobs": int(count)}
-    options = as_object(body.get("options") or {}, "options")
-    params = sampling.read(sampling.OLLAMA, options) | params
+    options, rest = sampling.read_options(as_object(body.get("options") or {}, "options"))
     return Conversation(
         model=body["model"],
         messages=(),
         stream=bool(body.get("stream")),
-        sampling=params,
+        sampling=options | params,
         output=read_output(body.get("response_format")),
         prompt=_prompt(body.get("prompt")),
         suffix=as_text(body.get("suffix") or "", "suffix"),
         echo=bool(body.get("echo")),
-        options={k: v for k, v in options.items() if k not in sampling.OLLAMA},
+        options=rest,
         keep_alive=body.get("keep_alive"),
         user=body.get("user") or "",
-        include_usage=wants_usage(body),
     )
 
 

@@ -47,7 +47,6 @@ def read(body: dict[str, Any]) -> Conversation:
         output=_output(as_object(body.get("text") or {}, "text").get("format")),
         thinking=thinking.from_effort(reasoning.get("effort"), "reasoning.effort"),
         user=body.get("safety_identifier") or body.get("user") or "",
-        include_usage=True,
     )
 
 

@@ -37,7 +37,8 @@ class ResponsesSource(Source):
                 ours = self._calls[event["output_index"]] = len(self._calls)
                 self.tool(ours, item.get("call_id"), item["name"])
         elif kind == "response.function_call_arguments.delta":
-            self.sink.arguments(self._calls[event["output_index"]], event["delta"])
+            if event["output_index"] in self._calls:
+                self.sink.arguments(self._calls[event["output_index"]], event["delta"])
         elif kind in ("response.completed", "response.incomplete"):
             self._end(event["response"])
         elif kind == "response.failed":

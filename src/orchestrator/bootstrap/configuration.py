@@ -1,0 +1,204 @@
+"""Settings of the running process: what the database adds at start, and what a change does to the running parts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.bootstrap import values
+from orchestrator.domain.errors import ConfigurationError, InvalidRequest
+from orchestrator.domain.node import NodeSource
+from orchestrator.ports.configuration import Difference
+from orchestrator.ports.overrides import OverrideStore
+from orchestrator.services.configuration import Configuration
+from orchestrator.services.fleet.fleet import Fleet
+from orchestrator.services.fleet.health import Health
+from orchestrator.services.gateway.gateway import Gateway
+from orchestrator.settings import NO_FILE, Loaded, Origin, Settings, apply, diff, dump, live_paths, load
+from orchestrator.settings.document import read as read_document
+from orchestrator.settings.key import keys
+from orchestrator.settings.merge import get, has, overlay, put
+from orchestrator.settings.problem import build
+
+Level = Callable[[str], None]  # takes over a logging.level
+FOLDER = "config"  # under data_dir: where files may be read from and written to by the API
+READABLE = (".yaml", ".yml", ".toml", ".json")
+WRITABLE = (".yaml", ".yml", ".json")
+_PINNED = ("env", "flag")  # origins that a running process cannot change
+
+
+async def restore(loaded: Loaded, store: OverrideStore) -> Loaded:
+    """The settings with the changes of earlier processes on top. A stored change that this release cannot take is left
+    out with a warning: the service that could mend it has to start."""
+    document = await store.get()
+    for path in sorted(live_paths()):
+        if not has(document, path):
+            continue
+        try:
+            loaded = loaded.override({path: get(document, path)})
+        except ConfigurationError as error:
+            logging.getLogger("orchestrator.configuration").warning("stored setting left out: %s", error.message)
+    return loaded
+
+
+class SettingsFiles:
+    """`ports.configuration.SettingsSource` over `orchestrator.settings` and its files."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        """`loaded` is what file, environment and flags say, without the database."""
+        self._loaded = loaded
+        self._folder = (loaded.settings.data_dir / FOLDER).resolve()
+
+    def change(self, settings: Settings, changes: Mapping[str, Any]) -> Settings:
+        return apply(settings, changes)
+
+    def compare(self, old: Settings, new: Settings) -> Sequence[Difference]:
+        return [Difference(one.path, one.old, one.new, one.live) for one in diff(old, new)]
+
+    def live(self, running: Settings, wanted: Settings) -> Settings:
+        tree, other = dump(running, redact=False), dump(wanted, redact=False)
+        for path in live_paths():
+            put(tree, path, get(other, path))
+        return build(tree)
+
+    def document(self, base: Settings, settings: Settings) -> dict[str, Any]:
+        old, new = dump(base, redact=False), dump(settings, redact=False)
+        tree: dict[str, Any] = {}
+        for path in live_paths():
+            before, after = get(old, path), get(new, path)
+            if before == after:
+                continue
+            if keys()[path].is_mapping:  # mappings merge, so what is gone has to be said
+                after = dict.fromkeys(before.keys() - after.keys()) | after
+            put(tree, path, after)
+        return tree
+
+    def origins(self, base: Settings, settings: Settings) -> Mapping[str, tuple[str, str]]:
+        changed = {one.path for one in diff(base, settings)}
+        return {
+            path: ("database", "") if path in changed else (origin.source, origin.where)
+            for path, origin in self._loaded.origins.items()
+        }
+
+    async def read(self, path: str | None) -> Settings:
+        file = self._loaded.file if path is None else self._allowed(path, READABLE)
+        loaded = await asyncio.to_thread(self._reread, file)
+        self._loaded = loaded
+        return loaded.settings
+
+    async def write(self, path: str | None, document: Mapping[str, Any]) -> str:
+        if path is None and self._loaded.file is None:
+            raise InvalidRequest(f"No configuration file is in use: give configPath, a file in {self._folder}.")
+        file = self._allowed(str(self._loaded.file) if path is None else path, WRITABLE)
+        await asyncio.to_thread(self._fold, file, document)
+        return str(file)
+
+    def _reread(self, file: Path | None) -> Loaded:
+        before = dump(self._loaded.settings, redact=False)
+        pinned: dict[str, Origin] = {
+            path: origin for path, origin in self._loaded.origins.items() if origin.source in _PINNED
+        }
+        fresh = load(file or NO_FILE, os.environ, {path: get(before, path) for path in pinned})
+        return replace(fresh, origins={**fresh.origins, **pinned})
+
+    def _allowed(self, path: str, suffixes: tuple[str, ...]) -> Path:
+        """The file that a caller names, if the API may touch it: nothing else of this machine is shown or changed."""
+        if "\x00" in path:
+            raise InvalidRequest("configPath is not a path.")
+        file = (self._folder / path).resolve()
+        in_use = self._loaded.file
+        if not file.is_relative_to(self._folder) and (in_use is None or Path(path).resolve() != in_use.resolve()):
+            raise InvalidRequest("configPath must be the file in use, or a file in the folder 'config' of data_dir.")
+        if in_use is not None and Path(path).resolve() == in_use.resolve():
+            file = in_use.resolve()
+        if file.suffix.lower() not in suffixes:
+            raise InvalidRequest(f"configPath must end with {', '.join(suffixes)}.")
+        return file
+
+    def _fold(self, file: Path, document: Mapping[str, Any]) -> None:
+        """What the file in use says stays as it says it (references to secrets are not resolved); comments do not."""
+        in_use = self._loaded.file
+        said = read_document(in_use).data if in_use is not None else {}
+        tree = overlay(said, document)
+        json_wanted = file.suffix.lower() == ".json"
+        text = json.dumps(tree, indent=2) + "\n" if json_wanted else yaml.safe_dump(tree, sort_keys=False)
+        draft = file.with_name(f".{file.name}.new")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            draft.touch(mode=0o600)
+            draft.write_text(text, encoding="utf-8")
+            if file.exists():
+                shutil.copy2(file, file.with_name(f"{file.name}.bak"))
+                shutil.copymode(file, draft)
+            draft.replace(file)
+        except OSError as error:
+            raise InvalidRequest(f"The file cannot be written: {error.strerror}.") from None
+
+
+class LiveParts:
+    """Hands changed settings to the parts that run by them."""
+
+    def __init__(self, fleet: Fleet, health: Health, gateway: Gateway, set_level: Level) -> None:
+        self.clock = fleet.clock
+        self._fleet = fleet
+        self._health = health
+        self._gateway = gateway
+        self._set_level = set_level
+
+    def __call__(self, old: Settings, new: Settings) -> None:
+        """Raises what a value refuses, before anything else is changed."""
+        gateway = self._gateway
+        options, limits = values.policy_options(new), values.limits(new)
+        if options != gateway.placement.options:
+            gateway.placement.configure(options)
+        gateway.placement.use(new.gateway.policy)
+        gateway.limits = limits
+        gateway.retry_policy = values.retry_policy(new)
+        gateway.retry_budget.resize(new.retry.budget_ratio, new.retry.budget_min_per_second)
+        gateway.queue.adopt(values.queue_policy(new))
+        breakers = values.breaker_policy(new)
+        if breakers != self._fleet.policy:
+            self._fleet.adopt(breakers)
+        rules = values.health_rules(new)
+        if rules != self._health.rules:
+            self._health.adopt(rules)
+        if new.models.aliases != old.models.aliases:
+            self._rename(old, new)
+        if new.load_balancer.default_max_concurrency != old.load_balancer.default_max_concurrency:
+            self._resize(new)
+        if new.logging.level != old.logging.level:
+            self._set_level(new.logging.level)
+        gateway.admitting.pump()
+
+    def _rename(self, old: Settings, new: Settings) -> None:
+        kept = {name: alias for name, alias in self._fleet.aliases.items() if name not in old.models.aliases}
+        self._fleet.set_aliases((kept | {alias.name: alias for alias in values.aliases(new)}).values())
+
+    def _resize(self, new: Settings) -> None:
+        """Nodes of the file that name no limit follow the default."""
+        following = {node.id for node in new.nodes if node.max_concurrency is None}
+        for node in list(self._fleet.nodes.values()):
+            if node.id in following and node.spec.source is NodeSource.CONFIG:
+                limit = new.load_balancer.default_max_concurrency
+                self._fleet.add(replace(node.spec, max_concurrency=limit))
+
+
+def live_configuration(
+    loaded: Loaded, settings: Settings, store: OverrideStore, parts: LiveParts
+) -> Configuration[Settings]:
+    """`loaded` without the database, `settings` with it: those that the parts were built from."""
+    return Configuration(SettingsFiles(loaded), store, parts, parts.clock, loaded.settings, settings)
+
+
+def set_log_level(level: str) -> None:
+    """The hook for `logging.level`."""
+    logging.getLogger().setLevel(level.upper())

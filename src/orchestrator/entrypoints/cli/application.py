@@ -1,0 +1,81 @@
+"""The `orchestrator` command: its commands, and what happens around every one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError
+
+from orchestrator import __version__
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.entrypoints.cli import output
+from orchestrator.entrypoints.cli.failure import DONE, INTERRUPTED, described, exit_code, told
+from orchestrator.entrypoints.cli.options import Format
+from orchestrator.entrypoints.cli.runtime import Runtime, Started
+from orchestrator.entrypoints.cli.start import start
+from orchestrator.settings import Loaded, Settings
+
+EPILOGUE = """\
+Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no service at the URL.
+Every command takes `--json`. Data goes to standard output, messages to standard error. NO_COLOR is honoured.
+"""
+
+app = App(
+    name="orchestrator",
+    help="One service that runs AI work on a fleet.",
+    help_epilogue=EPILOGUE,
+    help_format="markdown",
+    version=__version__,
+    version_flags=["--version"],
+    result_action="return_value",
+)
+app.command(start)
+
+
+@app.command
+def version(format: Format = Format()) -> None:
+    """Show the version.
+
+    Examples: `orchestrator version`, `orchestrator version --json`
+    """
+    python = ".".join(map(str, sys.version_info[:3]))
+    if format.json:
+        output.print_json({"version": __version__, "python": python})
+    else:
+        output.print_text(f"orchestrator {__version__} (Python {python})")
+
+
+def main(
+    *,
+    serve: Callable[[Loaded, Started], None],
+    check_storage: Callable[[Settings], None],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Runs one command and returns its exit status (see `failure`)."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(tokens, Runtime(serve, check_storage))
+    except (OrchestratorError, CycloptsError) as error:
+        if "--json" in tokens:
+            output.print_json(described(error))
+        else:
+            output.fail(told(error))
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nobody to tell. Python would complain at exit otherwise.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _run(tokens: list[str], runtime: Runtime) -> int:
+    command, bound, unparsed = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    given: dict[str, Any] = {name: runtime for name, kind in unparsed.items() if kind is Runtime}
+    result = command(*bound.args, **bound.kwargs, **given)
+    return result if isinstance(result, int) else DONE

@@ -1,0 +1,49 @@
+"""Embedded engines as nodes: in the fleet before their model is loaded, and out of it when an operator removes them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from orchestrator.ports.engine import Engine
+from orchestrator.services.fleet.fleet import Fleet
+from orchestrator.services.fleet.guests import Guests
+from orchestrator.services.fleet.health import Health
+
+LOOK = 1.0  # seconds between two looks whether the node is still wanted
+
+
+class Embedded:
+    """One engine of the fleet. `loaded` is set when it serves for the first time."""
+
+    def __init__(self, engine: Engine, fleet: Fleet, guests: Guests, health: Health) -> None:
+        self.engine = engine
+        self.loaded = asyncio.Event()
+        self._fleet = fleet
+        self._guests = guests
+        self._health = health
+        self._taken = False
+
+    @property
+    def _removed(self) -> bool:
+        return self._taken and self._fleet.get(self.engine.node.id) is None
+
+    async def run(self) -> None:
+        """Until cancelled, or until the node is removed."""
+        running = asyncio.create_task(self.engine.run(self._starting, self._ready))
+        try:
+            while not running.done() and not self._removed:
+                await asyncio.wait({running}, timeout=LOOK)
+            if running.done():
+                running.result()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    def _starting(self) -> None:
+        if not self._removed:
+            self._guests.take(self.engine.node)
+            self._taken = True
+
+    def _ready(self) -> None:
+        self.loaded.set()
+        self._health.soon(self.engine.node.id)

@@ -1,0 +1,45 @@
+"""Nodes that nobody registered: embedded engines, discovered servers, demo nodes. They live as long as this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from orchestrator.domain.node import NodeSpec
+from orchestrator.ports.nodes import NodeStore
+from orchestrator.services.fleet.fleet import Fleet
+from orchestrator.services.fleet.node import FleetNode
+from orchestrator.services.fleet.registry import Registry
+
+
+class Guests:
+    """Takes them in, with what an operator said about them earlier."""
+
+    def __init__(self, fleet: Fleet, registry: Registry, store: NodeStore) -> None:
+        self._fleet = fleet
+        self._registry = registry
+        self._store = store
+        self._known: Mapping[str, NodeSpec] = {}
+
+    async def load(self) -> None:
+        """Reads what the database remembers of earlier guests."""
+        self._known = {spec.id: spec for spec in await self._store.list()}
+
+    async def removed(self) -> frozenset[str]:
+        """Ids that an operator removed, and that must not come back by themselves."""
+        return await self._registry.tombstones()
+
+    def take(self, spec: NodeSpec) -> FleetNode:
+        """Adds a node. One that is there moves to the new URL and key, and keeps everything else; for a new one a drain
+        or maintenance of an earlier process holds on."""
+        node = self._fleet.get(spec.id)
+        if node is not None:
+            spec = replace(node.spec, url=spec.url, api_key=spec.api_key, kind=spec.kind, models=spec.models)
+        elif (known := self._known.get(spec.id)) is not None:
+            spec = replace(
+                spec,
+                admin_state=known.admin_state,
+                admin_reason=known.admin_reason,
+                admin_since=known.admin_since,
+            )
+        return self._registry.adopt(spec)
