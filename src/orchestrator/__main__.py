@@ -8,29 +8,38 @@ import sys
 from orchestrator.entrypoints import cli
 from orchestrator.settings import Loaded, Settings
 
-# bootstrap brings the web framework and the database drivers with it: a second that `orchestrator --help` can do
-# without, hence the imports inside.
+# The web framework and the database drivers take two seconds that `orchestrator --help` can do without, hence the
+# imports inside.
 
 
 def serve(loaded: Loaded, started: cli.Started) -> None:
+    """Runs the service until SIGTERM or SIGINT."""
     from orchestrator.bootstrap import run
 
     run(loaded, started)
 
 
-def check_storage(settings: Settings) -> None:
-    """Opens the database as the service would, migrations included. Raises ConfigurationError, StorageUnavailable."""
-    from orchestrator.bootstrap.storage import open_storage
+def look_at_storage(settings: Settings) -> str:
+    """The database and its schema, in words; nothing is made or migrated. Raises ConfigurationError and
+    StorageUnavailable."""
+    from orchestrator.adapters.sql import schema
+    from orchestrator.adapters.sql.database import open_database
+    from orchestrator.adapters.sql.location import SqliteFile, locate
 
-    async def check() -> None:
-        async with open_storage(settings) as storage:
-            await storage.ping()
+    place = locate(settings.database_url)
+    if isinstance(place, SqliteFile) and not place.path.exists():
+        return f"{place} (made at the first start)"
 
-    asyncio.run(check())
+    async def look() -> str:
+        async with open_database(place, settings.database.timeout) as database:
+            return await schema.revision(database)
+
+    revision = asyncio.run(look())
+    return f"{place}, schema {revision}" if revision else f"{place}, empty (tables are made at the first start)"
 
 
 def main() -> None:
-    sys.exit(cli.main(serve=serve, check_storage=check_storage))
+    sys.exit(cli.main(serve=serve, look_at_storage=look_at_storage))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from tiny_gguf import shared_gguf
 from orchestrator.testing.model_server import ModelServer, Received
 
 WAIT = 15.0  # seconds for things that should happen at once
-KEYS = {"developer": "test-developer-key", "admin": "test-admin-key", "limited": "test-limited-key"}
+KEYS = {"developer": "test-developer-key", "admin": "test-administrator-key", "limited": "test-limited-models-key"}
 # What answers under which name, by the kind of the node.
 MODELS = {"llamacpp": "tiny-a", "ollama": "llama3", "openai": "gpt-fake", "anthropic": "claude-fake"}
 FAKES = {
@@ -109,9 +109,9 @@ def fake_nodes() -> Iterator[dict[str, FakeNode]]:
         for server in servers.values():
             asyncio.run_coroutine_threadsafe(server.start(), loop).result(WAIT)
         yield {kind: FakeNode(server, loop) for kind, server in servers.items()}
+    finally:
         for server in servers.values():
             asyncio.run_coroutine_threadsafe(server.kill(), loop).result(WAIT)
-    finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(WAIT)
         loop.close()

@@ -58,6 +58,10 @@ class SettingsFiles:
         self._loaded = loaded
         self._folder = (loaded.settings.data_dir / FOLDER).resolve()
 
+    @property
+    def file(self) -> str | None:
+        return str(self._loaded.file) if self._loaded.file is not None else None
+
     def change(self, settings: Settings, changes: Mapping[str, Any]) -> Settings:
         return apply(settings, changes)
 

@@ -21,6 +21,7 @@ from orchestrator.entrypoints.http.wire import WireProtocol, wire_protocol
 from orchestrator.settings import Loaded, Settings, check_exposure
 
 BACKLOG = 4096
+GC_THRESHOLD = (20_000, 20, 100)  # exchanges are freed by reference counts; Python's default costs 10 % of a core
 SWEEP = 1.0  # seconds between two looks at idle client connections
 LAST_WORDS = 1.0  # seconds of the grace time kept for telling clients that it is over
 
@@ -119,6 +120,7 @@ async def serve(loaded: Loaded, started: Started | None = None) -> None:
                 asyncio.create_task(_sweep(server, plane)),
                 asyncio.create_task(_announce(server, service, sockets[0].getsockname()[1], started)),
             ]
+            gc.set_threshold(*GC_THRESHOLD)
             gc.collect()
             gc.freeze()  # what lives as long as the process need not be looked at again
             try:

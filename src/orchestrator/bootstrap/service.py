@@ -15,6 +15,8 @@ from orchestrator.adapters.http1.pool import ConnectionPool
 from orchestrator.adapters.ollama.probe import OllamaProbe
 from orchestrator.adapters.openai.probe import OpenAIProbe
 from orchestrator.bootstrap import values
+from orchestrator.bootstrap.configuration import LiveParts, live_configuration, restore, set_log_level
+from orchestrator.bootstrap.nodes import bring_nodes, embedded_engines, keep
 from orchestrator.bootstrap.storage import open_storage
 from orchestrator.domain.limiter import RateLimiter
 from orchestrator.domain.node import NodeKind
@@ -24,9 +26,13 @@ from orchestrator.domain.retry import RetryBudget
 from orchestrator.ports.probe import Probe
 from orchestrator.ports.store import Storage
 from orchestrator.services.clock import Clock
+from orchestrator.services.configuration import Configuration
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
+from orchestrator.services.fleet.identify import Identifier
+from orchestrator.services.fleet.library import Library
 from orchestrator.services.fleet.registry import Registry
+from orchestrator.services.gateway.drain import Drain
 from orchestrator.services.gateway.exchange import Exchange
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.keys import Keyring
@@ -44,8 +50,12 @@ class Service:
     fleet: Fleet
     health: Health
     registry: Registry
+    library: Library
     gateway: Gateway
     keyring: Keyring
+    configuration: Configuration[Settings]
+    identifier: Identifier
+    drain: Drain
     started_at: float
     ready: bool = False
     stop: Callable[[], None] = lambda: None  # ends `serve` as SIGTERM does; set once it listens
@@ -53,7 +63,7 @@ class Service:
 
     @property
     def settings(self) -> Settings:
-        return self.loaded.settings
+        return self.configuration.settings
 
 
 def probes(upstream: ConnectionPool) -> Mapping[NodeKind, Probe]:
@@ -71,31 +81,38 @@ def probes(upstream: ConnectionPool) -> Mapping[NodeKind, Probe]:
 async def assemble(loaded: Loaded) -> AsyncGenerator[Service]:
     """Puts a service together from its settings and keeps its loops running until the block ends."""
     settings = loaded.settings
+    engines = embedded_engines(settings)
     async with AsyncExitStack() as stack:
         storage = await stack.enter_async_context(open_storage(settings))
-        service = _build(loaded, storage)
+        start = await restore(loaded, storage.overrides)
+        settings = start.settings
+        service = _build(loaded, start, storage)
         stack.push_async_callback(service.upstream.close)
         await service.keyring.load()
         await service.registry.load(values.node_specs(settings), values.aliases(settings))
         stack.push_async_callback(service.registry.flush)
+        stack.push_async_callback(service.keyring.flush)
+        await bring_nodes(service, probes(service.upstream), engines, stack)
         service.gateway.start()
-        probing = asyncio.create_task(service.health.run())
-        stack.push_async_callback(_end, probing)
+        stack.callback(service.drain.stop)
+        keep(stack, service.health.run())
+        keep(stack, service.registry.keep_flushing(log_storage, asyncio.sleep))
+        keep(stack, service.keyring.keep_flushing(log_storage, asyncio.sleep))
         stack.callback(service.gateway.stop)
         yield service
 
 
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+def log_storage(error: Exception) -> None:
+    logging.getLogger("orchestrator.storage").warning("not written down yet: %s", error)
 
 
 def log_bug(request_id: str, error: Exception) -> None:
     logging.getLogger("orchestrator.gateway").error("request %s failed", request_id, exc_info=error)
 
 
-def _build(loaded: Loaded, storage: Storage) -> Service:
-    settings = loaded.settings
+def _build(loaded: Loaded, start: Loaded, storage: Storage) -> Service:
+    """`loaded` is what file, environment and flags say, `start` the same with the changes kept in the database."""
+    settings = start.settings
     clock = Clock()
     rand = random.SystemRandom().random
     fast_rand = random.Random(secrets.randbits(64)).random  # noqa: S311 - placement needs speed, not secrecy
@@ -105,6 +122,7 @@ def _build(loaded: Loaded, storage: Storage) -> Service:
     )
     health = Health(fleet, probes(upstream), values.health_rules(settings))
     registry = Registry(fleet, health, upstream, storage)
+    library = Library(fleet, health, upstream)
     queue: AdmissionQueue[Exchange] = AdmissionQueue(values.queue_policy(settings))
     gateway = Gateway(
         fleet,
@@ -130,4 +148,20 @@ def _build(loaded: Loaded, storage: Storage) -> Service:
         default_limit=settings.auth.rate_limit,
     )
     keyring.configure(values.principals(settings))
-    return Service(loaded, clock, storage, upstream, fleet, health, registry, gateway, keyring, clock.epoch)
+    parts = LiveParts(fleet, health, gateway, set_log_level)
+    return Service(
+        loaded=start,
+        clock=clock,
+        storage=storage,
+        upstream=upstream,
+        fleet=fleet,
+        health=health,
+        registry=registry,
+        library=library,
+        gateway=gateway,
+        keyring=keyring,
+        configuration=live_configuration(loaded, settings, storage.overrides, parts),
+        identifier=Identifier(upstream, lambda spec: values.resolve_secret(spec.api_key)),
+        drain=Drain(gateway),
+        started_at=clock.epoch,
+    )

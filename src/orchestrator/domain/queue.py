@@ -54,7 +54,7 @@ class AdmissionQueue(Generic[T]):
         self.total_dropped = 0  # refused or expired
         self.total_popped = 0
         self._waited = 0.0  # by those that were popped
-        self._entries: OrderedDict[T, Entry[T]] = OrderedDict()  # by arrival
+        self.entries: OrderedDict[T, Entry[T]] = OrderedDict()  # by arrival
         self._lanes: dict[str, dict[int, Lane[T]]] = {}  # by model, by priority; only those with entries
         self._turns: dict[str, Turn] = {}  # of principals with entries
         self._deadlines: list[tuple[float, int, Entry[T]]] = []
@@ -64,10 +64,10 @@ class AdmissionQueue(Generic[T]):
         self._drains: dict[str, DrainRate] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def __contains__(self, ticket: T) -> bool:
-        return ticket in self._entries
+        return ticket in self.entries
 
     # Coming and going
 
@@ -89,7 +89,7 @@ class AdmissionQueue(Generic[T]):
             raise QueuePaused(retry_after=PAUSED_RETRY_AFTER)
         turn = self._turns.get(principal)
         own = turn.entries if turn is not None else 0
-        if len(self._entries) >= policy.max_size or own >= max(policy.max_size * policy.principal_share, 1):
+        if len(self.entries) >= policy.max_size or own >= max(policy.max_size * policy.principal_share, 1):
             self.total_dropped += 1
             raise QueueFull(retry_after=self.expected_wait(now))
         priority = min(max(priority, 0), policy.max_priority)
@@ -107,7 +107,7 @@ class AdmissionQueue(Generic[T]):
         else:
             lane.add(entry)
         turn.entries += 1
-        self._entries[ticket] = entry
+        self.entries[ticket] = entry
         if deadline is not None:
             heappush(self._deadlines, (deadline, entry.sequence, entry))
         self.total_queued += 1
@@ -126,12 +126,12 @@ class AdmissionQueue(Generic[T]):
         if self.paused:
             return None
         self._sweep(now)
-        entry = self._choose(ready, now) if self._entries else None
+        entry = self._choose(ready, now) if self.entries else None
         return entry.ticket if entry is not None else None
 
     def take(self, ticket: T, now: float) -> None:
         """The request that `peek` returned is served."""
-        entry = self._entries[ticket]
+        entry = self.entries[ticket]
         self._sequence += 1
         entry.turn.number = self._sequence
         self._waited += now - entry.enqueued_at
@@ -142,7 +142,7 @@ class AdmissionQueue(Generic[T]):
 
     def remove(self, ticket: T) -> bool:
         """Forgets a request whose client left. False when it does not wait here."""
-        entry = self._entries.get(ticket)
+        entry = self.entries.get(ticket)
         if entry is None:
             return False
         self._take(entry)
@@ -177,13 +177,13 @@ class AdmissionQueue(Generic[T]):
         measured while there was a backlog. Between 1 and 300."""
         rate = self._drain if model is None else self._drains.get(model, self._drain)
         if ahead is None:
-            ahead = len(self._entries) if model is None else self.waiting(model)
+            ahead = len(self.entries) if model is None else self.waiting(model)
         return min(max(rate.seconds_for(max(ahead, 1), now, ahead > 0), 1.0), _LONGEST_ESTIMATE)
 
     def position(self, ticket: T, now: float) -> int | None:
         """The place among those who wait for the same model, 1 = next, by priority and age: an upper bound, as fairness
         may bring it forward. None when it does not wait here. Costs O(waiting for the model)."""
-        entry = self._entries.get(ticket)
+        entry = self.entries.get(ticket)
         if entry is None:
             return None
         own = self._rank(entry, now)
@@ -196,9 +196,9 @@ class AdmissionQueue(Generic[T]):
         """Everything to show (fleet contract 1.6); `items` are the first `limit` by effective priority and age, each
         with its opaque `ticket`."""
         by_model = {model: self.waiting(model) for model in self._lanes}
-        entries = sorted(self._entries.values(), key=lambda entry: self._rank(entry, now))
+        entries = sorted(self.entries.values(), key=lambda entry: self._rank(entry, now))
         return {
-            "current_size": len(self._entries),
+            "current_size": len(self.entries),
             "max_size": self.policy.max_size,
             "total_queued": self.total_queued,
             "total_dropped": self.total_dropped,
@@ -247,7 +247,7 @@ class AdmissionQueue(Generic[T]):
         policy = self.policy
         if policy.boost_interval <= 0 or policy.boost_amount <= 0:
             return best
-        if now - next(iter(self._entries.values())).enqueued_at < policy.boost_interval:
+        if now - next(iter(self.entries.values())).enqueued_at < policy.boost_interval:
             return best
         reached = self._effective(level, min([lane.first.enqueued_at for lane in top]), now)
         return self._risen(names, level, reached, best, now)
@@ -288,7 +288,7 @@ class AdmissionQueue(Generic[T]):
         return best
 
     def _take(self, entry: Entry[T]) -> None:
-        del self._entries[entry.ticket]
+        del self.entries[entry.ticket]
         lanes = self._lanes[entry.model]
         lane = lanes[entry.priority]
         lane.discard(entry)
@@ -300,8 +300,8 @@ class AdmissionQueue(Generic[T]):
         turn.entries -= 1
         if not turn.entries:
             del self._turns[turn.principal]
-        if len(self._deadlines) > 2 * len(self._entries) + 64:
-            self._deadlines = [item for item in self._deadlines if item[2].ticket in self._entries]
+        if len(self._deadlines) > 2 * len(self.entries) + 64:
+            self._deadlines = [item for item in self._deadlines if item[2].ticket in self.entries]
             heapify(self._deadlines)
 
     def _sweep(self, now: float) -> None:
@@ -309,7 +309,7 @@ class AdmissionQueue(Generic[T]):
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now:
             entry = heappop(deadlines)[2]
-            if self._entries.get(entry.ticket) is entry:
+            if self.entries.get(entry.ticket) is entry:
                 self.total_dropped += 1
                 self._overdue.append(entry.ticket)
                 self._take(entry)
@@ -317,7 +317,7 @@ class AdmissionQueue(Generic[T]):
 
     def _begin(self, model: str, now: float) -> None:
         """A backlog begins, for this model and perhaps at all."""
-        if not self._entries:
+        if not self.entries:
             self._drain.begin(now)
         rate = self._drains.get(model)
         if rate is None:

@@ -50,13 +50,13 @@ class RetryBudget:
         self._requests = 0
         self._retries = 0
 
-    def request(self, now: float) -> None:
-        """Counts a request's first attempt."""
+    def request(self, now: float, count: int = 1) -> None:
+        """Counts the first attempts of requests."""
         slot = int(now * _SLOTS / self.window)
         if slot != self._slot:
             self._roll(slot)
-        self._marks[slot % _SLOTS][0] += 1
-        self._requests += 1
+        self._marks[slot % _SLOTS][0] += count
+        self._requests += count
 
     def may_retry(self, now: float) -> bool:
         """Whether one more retry fits, and if so counts it."""

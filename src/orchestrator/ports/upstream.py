@@ -6,7 +6,7 @@ slow callers (probes, model management), as a coroutine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,7 +53,10 @@ class ResponseHead:
 
 
 class Receiver(Protocol):
-    """What the caller of `Upstream.send` implements. After `on_end` or `on_error` nothing more is called."""
+    """What the caller of `Upstream.send` implements. After `on_end` or `on_error` nothing more is called.
+
+    An UpstreamError raised by `on_head`, `on_data` or `on_end` ends the call and comes back by `on_error`.
+    """
 
     def on_head(self, head: ResponseHead) -> None: ...
 
@@ -66,6 +69,9 @@ class Receiver(Protocol):
 
     def on_error(self, error: UpstreamError) -> None:
         """The answer will not come, or not to its end."""
+
+    def broken(self, error: Exception) -> None:
+        """A method above raised what it should not: the call is over."""
 
 
 class Call(Protocol):
@@ -93,9 +99,9 @@ class Upstream(Protocol):
     """Sends requests to nodes."""
 
     def send(
-        self, target: Target, parts: Sequence[bytes | bytearray], receiver: Receiver, connect_timeout: float
+        self, target: Target, head: bytes, body: bytes | bytearray, receiver: Receiver, connect_timeout: float
     ) -> Call:
-        """Sends a whole request (head first). Never raises; failures arrive by `receiver.on_error`:
+        """Sends a whole request. Never raises; failures arrive by `receiver.on_error`:
         ConnectFailed, UpstreamTimeout while connecting, Truncated, MalformedAnswer."""
 
     async def fetch(

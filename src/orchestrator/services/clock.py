@@ -9,24 +9,23 @@ from time import monotonic, time
 class Clock:
     """`now` is the last reading, in monotonic seconds; `epoch` the same moment in seconds since the epoch."""
 
-    __slots__ = ("_wall", "now")
+    __slots__ = ("_wall", "epoch", "now")
 
     def __init__(self) -> None:
         self.now = monotonic()
-        self._wall = time() - self.now
+        self.epoch = time()
+        self._wall = self.epoch - self.now
 
     def tick(self) -> float:
         """Reads the clock anew."""
         self.now = now = monotonic()
+        self.epoch = self._wall + now
         return now
 
     def adjust(self) -> None:
         """Follows the system's wall clock, which may be set while the service runs."""
         self._wall = time() - self.tick()
-
-    @property
-    def epoch(self) -> float:
-        return self._wall + self.now
+        self.epoch = self._wall + self.now
 
     def timestamp(self) -> str:
         """The moment in RFC 3339, UTC."""

@@ -56,6 +56,11 @@ class Configuration(Generic[S]):
         return self._waiting
 
     @property
+    def file(self) -> str | None:
+        """The configuration file in use."""
+        return self._source.file
+
+    @property
     def origins(self) -> Mapping[str, tuple[str, str]]:
         """For every key who set it, and where."""
         return self._source.origins(self._base, self._settings)

@@ -66,10 +66,22 @@ class Discovery(Section):
     )
 
 
+class Engine(Section):
+    """The embedded engine, llama.cpp. The same options hold for each of its files."""
+
+    context: int = setting(
+        8192, "Tokens of context for all requests to a model together; 0: as many as it was trained for.", ge=0
+    )
+    parallel: int = setting(4, "Requests at a time to each model.", ge=1, le=64)
+    threads: int | None = setting(None, "CPU threads for each model; none lets llama.cpp decide.", ge=1, le=1024)
+    gpu_layers: int | None = setting(None, "Layers on the GPU; none lets llama.cpp decide.", ge=0, le=10_000)
+
+
 class Models(Section):
     """Names of models, and models served by this process."""
 
     embedded: tuple[str, ...] = setting((), "GGUF files that the embedded engine serves.")
+    engine: Engine = setting(description="The embedded engine.", factory=Engine)
     aliases: dict[ModelName, Names] = setting(
         description="Other names of models: a target, or a list of targets, best first.", factory=dict, live=True
     )

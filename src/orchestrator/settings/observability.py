@@ -27,7 +27,7 @@ class Logging(Section):
 
     level: Level = setting("info", "Least serious level that is logged.", live=True)
     format: Literal["console", "json"] = setting("console", "For people, or one JSON object per line.")
-    requests: bool = setting(True, "Whether every finished request is logged.")
+    requests: bool = setting(True, "Whether every finished request is logged.", live=True)
     file: str | None = setting(None, "File to log to, besides standard error.", min_length=1)
     keep: int = setting(1000, "Log entries kept in memory for the API.", ge=0, le=100_000)
 

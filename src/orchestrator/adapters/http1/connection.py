@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from orchestrator.adapters.http1.framing import ChunkedBody
@@ -27,14 +26,15 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
 class PooledCall:
     """A request under way: the handle that the sender holds. See `ports.upstream.Call`."""
 
-    __slots__ = ("answered", "bodiless", "connection", "parts", "pool", "receiver", "reused", "target")
+    __slots__ = ("answered", "bodiless", "body", "connection", "head", "pool", "receiver", "reused", "target")
 
     def __init__(
-        self, pool: ConnectionPool, target: Target, parts: Sequence[bytes | bytearray], receiver: Receiver
+        self, pool: ConnectionPool, target: Target, head: bytes, body: bytes | bytearray, receiver: Receiver
     ) -> None:
         self.pool = pool
         self.target = target
-        self.parts: Sequence[bytes | bytearray] = parts
+        self.head = head
+        self.body = body
         self.receiver: Receiver | None = receiver  # None: cancelled or over
         self.connection: Connection | None = None
         self.reused = False
@@ -60,7 +60,10 @@ class PooledCall:
         receiver = self.receiver
         self.receiver = self.connection = None
         if receiver is not None:
-            receiver.on_error(error)
+            try:
+                receiver.on_error(error)
+            except Exception as problem:  # noqa: BLE001 - process edge: the receiver logs it
+                receiver.broken(problem)
 
 
 class Connection(asyncio.Protocol):
@@ -71,8 +74,9 @@ class Connection(asyncio.Protocol):
         "_call",
         "_chunked",
         "_keep",
+        "_large",
         "_last",
-        "_last_lines",
+        "_last_head",
         "_left",
         "_paused",
         "_pool",
@@ -94,8 +98,9 @@ class Connection(asyncio.Protocol):
         self._left: int | None = None  # content bytes to come; None without a Content-Length
         self._keep = True
         self._paused = False
-        self._last: ResponseHead | None = None  # the last answer's head and its lines
-        self._last_lines = b""
+        self._last: ResponseHead | None = None  # the last answer's head, and its bytes
+        self._last_head = b""
+        self._large = False
         self.closed = False
         self.idle_since = 0.0
 
@@ -105,13 +110,13 @@ class Connection(asyncio.Protocol):
         call.connection = self
         self._buffer = b""
         self._reading_body = False
-        parts = call.parts
-        if len(parts) == 1:
-            self.transport.write(parts[0])
-        elif sum(map(len, parts)) < _JOIN_BELOW:
-            self.transport.write(b"".join(parts))
+        head, body = call.head, call.body
+        self._large = len(body) > _JOIN_BELOW
+        if self._large:
+            self.transport.write(head)
+            self.transport.write(body)
         else:
-            self.transport.writelines(parts)
+            self.transport.write(head + body)
 
     def abandon(self) -> None:
         """Closes at once, so that the server stops working on the request."""
@@ -138,16 +143,37 @@ class Connection(asyncio.Protocol):
             self._pool.discard(self)
             self.abandon()
             return
+        receiver = call.receiver
         try:
-            if self._reading_body:
+            if not self._reading_body:
+                self._head(call, self._buffer + data if self._buffer else data)
+            elif self._chunked is None:
                 self._body(call, data)
             else:
-                self._head(call, self._buffer + data if self._buffer else data)
-        except MalformedAnswer as error:
+                raw, body, rest = self._chunked.feed(data)
+                if body and receiver is not None:
+                    receiver.on_data(raw, body)
+                if rest is not None and self._call is call:
+                    self._finish(call, rest)
+        except UpstreamError as error:
             self.abandon()
+            call.receiver = receiver  # also when the answer was over but for what the receiver made of it
             call.fail(error)
+        except Exception as error:  # noqa: BLE001 - process edge: the receiver logs it
+            self.abandon()
+            call.receiver = call.connection = None
+            if receiver is not None:
+                receiver.broken(error)
 
     def _head(self, call: PooledCall, data: bytes) -> None:
+        last = self._last_head
+        if last and data.startswith(last) and not call.bodiless:  # word for word as before
+            head = self._last
+            assert head is not None
+            self._left = head.content_length
+            self._chunked = ChunkedBody() if head.chunked else None
+            self._answer(call, head, data[len(last) :])
+            return
         end = data.find(b"\r\n\r\n")
         if end < 0:
             if len(data) > MAX_HEAD:
@@ -166,21 +192,19 @@ class Connection(asyncio.Protocol):
             if len(data) > end + 4:
                 self._head(call, data[end + 4 :])
             return
+        head = self._framing(call, status, data[status_line.end() - 2 : end + 2], status_line[1])
+        if self._keep and not call.bodiless:
+            self._last, self._last_head = head, data[: end + 4]
+        self._answer(call, head, data[end + 4 :])
+
+    def _answer(self, call: PooledCall, head: ResponseHead, rest: bytes) -> None:
         call.answered = True
-        call.parts = ()  # from here on nothing is sent again on another connection
+        call.body = b""  # from here on nothing is sent again on another connection
         self._buffer = b""
-        lines = data[status_line.end() - 2 : end + 2]
-        head = self._last
-        if head is None or head.status != status or lines != self._last_lines or call.bodiless:
-            head = self._framing(call, status, lines, status_line[1])
-            self._last, self._last_lines = head, lines
-        else:  # word for word as before
-            self._left = head.content_length
-            self._chunked = ChunkedBody() if head.chunked else None
         self._reading_body = True
-        rest = data[end + 4 :]
-        assert call.receiver is not None
-        call.receiver.on_head(head)
+        receiver = call.receiver
+        assert receiver is not None
+        receiver.on_head(head)
         if self._left == 0:
             self._finish(call, rest)
         elif rest and self._call is call:
@@ -230,15 +254,26 @@ class Connection(asyncio.Protocol):
             self._finish(call, rest)
 
     def _finish(self, call: PooledCall, rest: bytes) -> None:
-        receiver = call.receiver
-        self._call = call.connection = call.receiver = None
-        if rest or not self._keep or self.closed or self.transport.get_write_buffer_size():
+        self._call = call.connection = None
+        if rest or not self._keep or self.closed or (self._large and self.transport.get_write_buffer_size()):
             self.abandon()
         else:
             self.resume_reading()
             self._pool.put_back(self)
-        if receiver is not None:
+        self._end(call)
+
+    @staticmethod
+    def _end(call: PooledCall) -> None:
+        receiver, call.receiver = call.receiver, None
+        if receiver is None:
+            return
+        try:
             receiver.on_end()
+        except UpstreamError as error:
+            call.receiver = receiver
+            call.fail(error)
+        except Exception as error:  # noqa: BLE001 - process edge: the receiver logs it
+            receiver.broken(error)
 
     def eof_received(self) -> bool:
         return False  # close the transport; connection_lost tells the call
@@ -254,9 +289,7 @@ class Connection(asyncio.Protocol):
         call.connection = None
         if self._reading_body:
             if exc is None and self._chunked is None and self._left is None:
-                receiver, call.receiver = call.receiver, None
-                if receiver is not None:
-                    receiver.on_end()
+                self._end(call)
             else:
                 call.fail(Truncated("The node closed the connection in the middle of its answer."))
         elif call.reused and not call.answered:

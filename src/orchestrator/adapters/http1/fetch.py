@@ -52,6 +52,10 @@ class Fetch:
                 headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
         self.done.set_result(FetchResponse(head.status, headers, bytes(self._body)))
 
+    def broken(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
     def on_error(self, error: UpstreamError) -> None:
         if not self.done.done():
             self.done.set_exception(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from orchestrator.adapters.http1.connection import Connection, PooledCall
 from orchestrator.adapters.http1.fetch import Fetch
@@ -29,14 +29,15 @@ class ConnectionPool:
     def send(
         self,
         target: Target,
-        parts: Sequence[bytes | bytearray],
+        head: bytes,
+        body: bytes | bytearray,
         receiver: Receiver,
         connect_timeout: float,
         *,
         bodiless: bool = False,
     ) -> PooledCall:
         """See `ports.upstream.Upstream.send`. `bodiless` marks a HEAD request."""
-        call = PooledCall(self, target, parts, receiver)
+        call = PooledCall(self, target, head, body, receiver)
         call.bodiless = bodiless
         idle = self._idle.get(target.key)
         while idle:
@@ -86,7 +87,7 @@ class ConnectionPool:
     ) -> FetchResponse:
         fetch = Fetch(self._loop.create_future(), max_body)
         head = fetch.request_head(target, method, path, headers or {}, len(body))
-        call = self.send(target, (head, body) if body else (head,), fetch, timeout, bodiless=method == "HEAD")
+        call = self.send(target, head, body, fetch, timeout, bodiless=method == "HEAD")
         fetch.call = call
         try:
             async with asyncio.timeout(timeout):

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-import xllamacpp
+import xllamacpp  # type: ignore[import-untyped]  # it ships no types
 
 from orchestrator.adapters.llamacpp.order import READY, Order
 

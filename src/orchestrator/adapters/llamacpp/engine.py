@@ -81,7 +81,7 @@ class LlamaEngine:
         )
         self.process: asyncio.subprocess.Process | None = None
 
-    async def run(self, starting: Callable[[], None], ready: Callable[[], None]) -> None:
+    async def run(self, starting: Callable[[], None], ready: Callable[[], None], ended: Callable[[str], None]) -> None:
         """See `ports.engine.Engine.run`."""
         loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
@@ -91,6 +91,7 @@ class LlamaEngine:
             starting()
             begun = loop.time()
             reason = await self._serve(order, ready)
+            ended(f"llama.cpp ended ({reason}); its log is {self.log}")
             if loop.time() - begun > STEADY:
                 pause = FIRST_PAUSE
             _log.error(

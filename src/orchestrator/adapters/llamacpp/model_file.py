@@ -1,7 +1,7 @@
 """What a GGUF file says of itself in its header.
 
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The numbers of a file are not trusted: every length is
-held against what is left of the header's budget before anything is read.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The numbers of a file are not trusted:
+every length is held against a limit before anything is read.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cyclopts import App, CycloptsError
@@ -13,11 +13,15 @@ from cyclopts import App, CycloptsError
 from orchestrator import __version__
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.entrypoints.cli import output
+from orchestrator.entrypoints.cli.chat import chat
+from orchestrator.entrypoints.cli.completion import completion
+from orchestrator.entrypoints.cli.configuration import config
+from orchestrator.entrypoints.cli.doctor import doctor
 from orchestrator.entrypoints.cli.failure import DONE, INTERRUPTED, described, exit_code, told
-from orchestrator.entrypoints.cli.options import Format
-from orchestrator.entrypoints.cli.runtime import Runtime, Started
+from orchestrator.entrypoints.cli.nodes import nodes
+from orchestrator.entrypoints.cli.options import PLAIN, Format
+from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, Serve
 from orchestrator.entrypoints.cli.start import start
-from orchestrator.settings import Loaded, Settings
 
 EPILOGUE = """\
 Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no service at the URL.
@@ -33,32 +37,28 @@ app = App(
     version_flags=["--version"],
     result_action="return_value",
 )
-app.command(start)
+for command in (start, nodes, chat, config, doctor, completion):
+    app.command(command)
 
 
 @app.command
-def version(format: Format = Format()) -> None:
+def version(form: Format = PLAIN) -> None:
     """Show the version.
 
     Examples: `orchestrator version`, `orchestrator version --json`
     """
     python = ".".join(map(str, sys.version_info[:3]))
-    if format.json:
+    if form.json:
         output.print_json({"version": __version__, "python": python})
     else:
         output.print_text(f"orchestrator {__version__} (Python {python})")
 
 
-def main(
-    *,
-    serve: Callable[[Loaded, Started], None],
-    check_storage: Callable[[Settings], None],
-    arguments: Sequence[str] | None = None,
-) -> int:
-    """Runs one command and returns its exit status (see `failure`)."""
+def main(*, serve: Serve, look_at_storage: LookAtStorage, arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status (see `failure`); the rest is explained at `Runtime`."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(tokens, Runtime(serve, check_storage))
+        return _run(tokens, Runtime(serve, look_at_storage, app))
     except (OrchestratorError, CycloptsError) as error:
         if "--json" in tokens:
             output.print_json(described(error))

@@ -37,7 +37,7 @@ class Banner:
 
     async def _nodes(self, service: RunningService, url: str) -> None:
         deadline = asyncio.get_running_loop().time() + FIRST_LOOK
-        while asyncio.get_running_loop().time() < deadline and not looked_at(service):
+        while asyncio.get_running_loop().time() < deadline and not looked_at(service):  # noqa: ASYNC110 - no event says it
             await asyncio.sleep(_STEP)
         if self._json:
             output.print_json(facts(service, self._loaded, url))

@@ -40,3 +40,8 @@ class Remote:
 
     timeout: float = 10.0
     """How long to wait for the service, in seconds."""
+
+
+# The defaults of parameters: one value each, made once.
+PLAIN = Format()
+HERE = Remote()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.settings import Loaded, Settings
@@ -22,15 +22,19 @@ class RunningService(Protocol):
 
 
 Started = Callable[[RunningService, int], None]
+Serve = Callable[[Loaded, Started], None]
+LookAtStorage = Callable[[Settings], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """`serve(loaded, started)` runs the service until it is told to stop and calls `started(service, port)` when it
-    listens; `check_storage(settings)` opens the database once. Both raise ConfigurationError and StorageUnavailable."""
+    listens; `look_at_storage(settings)` says in what state the database is, and changes nothing. Both raise
+    ConfigurationError and StorageUnavailable. `app` is the command line itself."""
 
-    serve: Callable[[Loaded, Started], None]
-    check_storage: Callable[[Settings], None]
+    serve: Serve
+    look_at_storage: LookAtStorage
+    app: App
 
 
 # A parameter of this type is filled in by `application.main`, not from the command line.

@@ -11,8 +11,10 @@ from cyclopts import Parameter
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.banner import Banner
+from orchestrator.entrypoints.cli.options import PLAIN, Format
 from orchestrator.entrypoints.cli.reload import Supervisor
 from orchestrator.entrypoints.cli.runtime import Given
+from orchestrator.entrypoints.cli.warnings import operator_warnings
 from orchestrator.settings import Loaded, load
 
 
@@ -27,10 +29,10 @@ def start(
     demo: bool | None = None,
     discover: bool | None = None,
     reload: Annotated[bool, Parameter(negative=())] = False,
-    json: Annotated[bool, Parameter(negative=())] = False,
+    form: Format = PLAIN,
     runtime: Given,
 ) -> None:
-    """Run the service until SIGTERM or SIGINT (Ctrl-C).
+    """Run the service until SIGTERM or SIGINT (Ctrl-C). With --json the greeting is one JSON object.
 
     Examples:
 
@@ -62,8 +64,6 @@ def start(
         Whether to look for local model servers on their usual ports.
     reload
         Restart when the source or the configuration changes. For development.
-    json
-        Print what would be the greeting as JSON on standard output, errors too.
     """
     flags = {
         "server.host": host,
@@ -78,11 +78,11 @@ def start(
         Supervisor(config_file(config, flags)).run()
         return
     loaded = load(config, flags=flags)
-    for warning in loaded.warnings:
+    for warning in operator_warnings(loaded):
         output.warn(warning)
-    banner = Banner(loaded, json)
+    banner = Banner(loaded, form.json)
     runtime.serve(loaded, banner.show)
-    if not json:
+    if not form.json:
         output.say("Stopped.")
 
 

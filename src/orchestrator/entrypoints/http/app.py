@@ -6,13 +6,13 @@ from fastapi import APIRouter, FastAPI
 
 from orchestrator import __version__
 from orchestrator.domain.errors import ConfigurationError
-from orchestrator.entrypoints.http import failure, health
+from orchestrator.entrypoints.http import admin, failure, health, models, ollama_models
 from orchestrator.entrypoints.http.guard import Guard, host_rule, origin_rule
 from orchestrator.entrypoints.http.permission import undeclared
 from orchestrator.entrypoints.http.plane import DataPlane
 from orchestrator.entrypoints.http.service import HttpService
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (health.router, models.router, ollama_models.router, *admin.ROUTERS)
 
 
 def control_plane(service: HttpService) -> FastAPI:

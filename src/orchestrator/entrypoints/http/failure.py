@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import structlog
+import logging
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -16,14 +17,15 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 def answer(request: Request, error: OrchestratorError) -> JSONResponse:
-    """`{error, code, ...details}`; under /v1 the form that OpenAI's clients read."""
+    """`{error, code, ...details}`; under /v1 the form that OpenAI's clients read, or Anthropic's."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if request.scope["path"].startswith("/v1/"):
-        return JSONResponse(error_body(Dialect.OPENAI, error, request_id=""), error.status, headers)
+        dialect = Dialect.ANTHROPIC if "anthropic-version" in request.headers else Dialect.OPENAI
+        return JSONResponse(error_body(dialect, error, request_id=""), error.status, headers)
     body = {"error": error.message, "code": error.code, "retryable": error.retryable, **error.details}
     return JSONResponse(body, error.status, headers)
 
@@ -49,6 +51,6 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def ours_to_mend(request: Request, error: Exception) -> JSONResponse:
-        log = structlog.get_logger("orchestrator.http")
-        log.error("unhandled error", method=request.method, path=request.scope["path"], exc_info=error)
+        log = logging.getLogger("orchestrator.http")
+        log.error("bug", exc_info=error, extra={"method": request.method, "path": request.scope["path"][:200]})
         return JSONResponse({"error": "Internal server error", "code": "internal_error", "retryable": False}, 500)

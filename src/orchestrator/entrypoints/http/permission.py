@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from orchestrator.domain.access import Permission, Principal, allowed
+from orchestrator.domain.access import Permission, Principal, Role, allowed, anonymous
 from orchestrator.domain.errors import Forbidden
 
 # The only routes that nobody has to show a key for. Inference paths are not routes: the data plane asks for a key.
@@ -20,21 +20,35 @@ OPEN_ROUTES = frozenset(
         ("GET", "/health/ready"),
         ("GET", "/ready"),
         ("GET", "/"),
+        ("HEAD", "/"),
     }
 )
+
+# Open as long as the operator says so: the setting that closes each. Closed, they ask for what they declare.
+OPEN_BY_SETTING = {("GET", "/metrics"): "metrics.require_auth"}
 
 
 class Requires:
     """The dependency that a route declares: `Depends(Requires(Permission.FLEET_READ))`."""
 
-    def __init__(self, permission: Permission) -> None:
+    def __init__(self, permission: Permission, *others: Permission) -> None:
         self.permission = permission
+        self._others = others
 
     async def __call__(self, request: Request) -> Principal:
         principal = identify(request)
-        if not allowed(principal, self.permission):
+        if not any(allowed(principal, one) for one in (self.permission, *self._others)):
             raise Forbidden(f"This key does not have the permission '{self.permission}'.")
         return principal
+
+
+class RequiresUnlessOpen(Requires):
+    """For the routes of `OPEN_BY_SETTING`. What stands open admits anybody as a viewer."""
+
+    async def __call__(self, request: Request) -> Principal:
+        if not request.app.state.service.settings.metrics.require_auth:
+            return anonymous(Role.VIEWER)
+        return await super().__call__(request)
 
 
 def identify(request: Request) -> Principal:
@@ -47,9 +61,14 @@ def identify(request: Request) -> Principal:
     return principal
 
 
-def requires(permission: Permission) -> Any:
-    """Declares a route's permission, and gives the route its principal."""
-    return Depends(Requires(permission))
+def requires(permission: Permission, *others: Permission) -> Any:
+    """Declares a route's permission, and gives the route its principal. Each of `others` is enough, too."""
+    return Depends(Requires(permission, *others))
+
+
+def requires_unless_open(permission: Permission) -> Any:
+    """Declares the permission of a route in `OPEN_BY_SETTING`."""
+    return Depends(RequiresUnlessOpen(permission))
 
 
 def declared(route: BaseRoute) -> Permission | None:

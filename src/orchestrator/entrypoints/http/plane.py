@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import msgspec
 
@@ -25,6 +26,13 @@ class DirectRoute:
 
     endpoint: Endpoint
     node_id: str
+
+
+STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+
+
+def status_line(status: int) -> bytes:
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 class DataPlane:
@@ -54,8 +62,8 @@ class DataPlane:
         self.body_timeout = body_timeout
         self.endpoints: dict[bytes, Endpoint] = {path.encode(): end for path, end in ENDPOINTS.items()}
 
-        self._stamped: list[tuple[bytes, bytes]] | None = None
-        self._stamp = b""
+        self._dated: list[tuple[bytes, bytes]] | None = None
+        self._openings: dict[int, bytes] = {}
 
     def check_origin(self, headers: Mapping[bytes, bytes]) -> None:
         """Raises UnknownHost for a Host that is not ours (DNS rebinding), Forbidden for a page of another site."""
@@ -66,12 +74,16 @@ class DataPlane:
         if origin is not None and not self.origin_allowed(origin, host):
             raise Forbidden(f"Pages of '{origin[:100].decode('latin-1')}' may not use this service.")
 
-    def stamp(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """uvicorn's default headers as bytes; the list is a new one when a second has passed."""
-        if headers is not self._stamped:
-            self._stamped = headers
-            self._stamp = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        return self._stamp
+    def opening(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The status line and uvicorn's default headers, whose list is a new one when a second has passed."""
+        if headers is not self._dated:
+            self._dated = headers
+            self._openings.clear()
+        opening = self._openings.get(status)
+        if opening is None:
+            lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+            opening = self._openings[status] = status_line(status) + lines
+        return opening
 
     def route(self, path: str) -> DirectRoute | None:
         """The endpoint of a path; None when the path is not an inference path."""

@@ -6,9 +6,13 @@ from typing import Protocol
 
 from orchestrator.ports.store import Storage
 from orchestrator.services.clock import Clock
+from orchestrator.services.configuration import Configuration
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
+from orchestrator.services.fleet.identify import Identifier
+from orchestrator.services.fleet.library import Library
 from orchestrator.services.fleet.registry import Registry
+from orchestrator.services.gateway.drain import Drain
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.keys import Keyring
 from orchestrator.settings import Settings
@@ -25,7 +29,11 @@ class HttpService(Protocol):
     fleet: Fleet
     health: Health
     registry: Registry
+    library: Library
     gateway: Gateway
     keyring: Keyring
+    configuration: Configuration[Settings]
+    identifier: Identifier
+    drain: Drain
     started_at: float  # seconds since the epoch
     ready: bool  # False from the first moment of a shutdown

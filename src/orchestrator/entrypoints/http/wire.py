@@ -8,7 +8,6 @@ safe, because the ASGI application serves the same paths (docs/adr/0002).
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -29,11 +28,7 @@ _find_fields = re.compile(_FIELD).findall
 _only_fields = re.compile(b"(?:" + _FIELD + b")+").fullmatch
 _DECLINED = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"content-encoding"))
 
-STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
-
-
-def status_line(status: int) -> bytes:
-    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+GOODBYE = b"connection: close\r\n"
 
 
 class _Body:
@@ -166,9 +161,7 @@ class WireProtocol(HttpToolsProtocol):
         self._admit(endpoint, headers, block, rest, int(length))
         return True
 
-    def _admit(
-        self, endpoint: Endpoint, headers: dict[bytes, bytes], block: bytes, rest: bytes, length: int
-    ) -> None:
+    def _admit(self, endpoint: Endpoint, headers: dict[bytes, bytes], block: bytes, rest: bytes, length: int) -> None:
         """Checks what can be checked before the body, so that nobody unknown makes us read one."""
         plane = self.plane
         peer = self.client[0] if self.client else ""
@@ -240,18 +233,14 @@ class WireProtocol(HttpToolsProtocol):
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
         self.transport.write(
-            b"%b%b%bcontent-length: %d\r\n%b\r\n%b"
-            % (status_line(status), self._stamp(), headers, len(body), self._goodbye(), body)
+            b"%b%bcontent-length: %d\r\n%b\r\n%b"
+            % (self._opening(status), headers, len(body), b"" if self._keep else GOODBYE, body)
         )
         self._done()
 
     def begin(self, status: int, headers: bytes) -> None:
-        self._head = b"%b%b%btransfer-encoding: chunked\r\n%b\r\n" % (
-            status_line(status),
-            self._stamp(),
-            headers,
-            self._goodbye(),
-        )
+        goodbye = b"" if self._keep else GOODBYE
+        self._head = b"%b%btransfer-encoding: chunked\r\n%b\r\n" % (self._opening(status), headers, goodbye)
 
     def relay(self, raw: bytes, body: bytes) -> None:
         if self._head:
@@ -270,12 +259,9 @@ class WireProtocol(HttpToolsProtocol):
         self._serving = False
         self.transport.abort()
 
-    def _stamp(self) -> bytes:
-        """The Date header, as uvicorn renews it once a second."""
-        return self.plane.stamp(self.server_state.default_headers)
-
-    def _goodbye(self) -> bytes:
-        return b"" if self._keep else b"connection: close\r\n"
+    def _opening(self, status: int) -> bytes:
+        """The status line and the Date header, which uvicorn renews once a second."""
+        return self.plane.opening(status, self.server_state.default_headers)
 
     def _done(self) -> None:
         self._exchange = None

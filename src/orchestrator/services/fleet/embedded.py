@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from orchestrator.domain.node import NodeReport
 from orchestrator.ports.engine import Engine
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.guests import Guests
@@ -13,10 +14,11 @@ LOOK = 1.0  # seconds between two looks whether the node is still wanted
 
 
 class Embedded:
-    """One engine of the fleet. `loaded` is set when it serves for the first time."""
+    """One engine of the fleet. `joined` is set when it is in the fleet, `loaded` when it serves for the first time."""
 
     def __init__(self, engine: Engine, fleet: Fleet, guests: Guests, health: Health) -> None:
         self.engine = engine
+        self.joined = asyncio.Event()
         self.loaded = asyncio.Event()
         self._fleet = fleet
         self._guests = guests
@@ -29,7 +31,7 @@ class Embedded:
 
     async def run(self) -> None:
         """Until cancelled, or until the node is removed."""
-        running = asyncio.create_task(self.engine.run(self._starting, self._ready))
+        running = asyncio.create_task(self.engine.run(self._starting, self._ready, self._ended))
         try:
             while not running.done() and not self._removed:
                 await asyncio.wait({running}, timeout=LOOK)
@@ -43,7 +45,14 @@ class Embedded:
         if not self._removed:
             self._guests.take(self.engine.node)
             self._taken = True
+            self.joined.set()
 
     def _ready(self) -> None:
         self.loaded.set()
         self._health.soon(self.engine.node.id)
+
+    def _ended(self, reason: str) -> None:
+        """Nobody shall be sent there until it answers again."""
+        node = self._fleet.get(self.engine.node.id)
+        if node is not None:
+            self._fleet.report(node, NodeReport(False, 0.0, reason), False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
+from typing import NamedTuple
 
 from orchestrator.domain.alias import Alias
 from orchestrator.domain.ban import Ban
@@ -38,6 +39,13 @@ OF_THE_NODE = frozenset({FailureKind.CONNECT, FailureKind.AUTH})
 COMPLETION = "completion"
 
 
+class Route(NamedTuple):
+    """A model's name resolved: the catalogue names it may be served under, best first, each with its candidates."""
+
+    resolved: Resolved
+    options: tuple[tuple[str, CandidateSet], ...]
+
+
 class Fleet:
     """The nodes of one process."""
 
@@ -64,6 +72,7 @@ class Fleet:
         self._by_index: dict[int, FleetNode] = {}
         self._resolved: dict[str, Resolved] = {}
         self._candidates: dict[tuple[str, str], CandidateSet] = {}
+        self._routes: dict[str, dict[str, Route]] = {}
         self._open: dict[tuple[str, str], Breaker] = {}
 
     # Who is there
@@ -148,6 +157,7 @@ class Fleet:
     def invalidate(self) -> None:
         """A node's eligibility changed."""
         self._candidates.clear()
+        self._routes.clear()
 
     # Who may serve
 
@@ -160,6 +170,18 @@ class Fleet:
                 self._resolved.clear()
             self._resolved[model] = resolved
         return resolved
+
+    def route(self, model: str, endpoint: Endpoint) -> Route:
+        """What a client's name stands for on an endpoint, kept until a node's eligibility changes. Raises ModelNotFound."""
+        routes = self._routes.get(endpoint.name)
+        if routes is None or len(routes) > 10_000:
+            routes = self._routes[endpoint.name] = {}
+        route = routes.get(model)
+        if route is None:
+            resolved = self.resolve(model)
+            options = tuple((name, self.candidates(name, endpoint)) for name in resolved.names)
+            route = routes[model] = Route(resolved, options)
+        return route
 
     def candidates(self, model: str, endpoint: Endpoint) -> CandidateSet:
         """The nodes that may serve this model on this endpoint, whether they have room now or not."""
@@ -240,13 +262,13 @@ class Fleet:
 
     # What traffic teaches
 
-    def admits(self, node: FleetNode, model: str) -> Passes | None:
+    def admits(self, node: FleetNode, pair: Pair) -> Passes | None:
         """Asks both breakers; in half-open this takes one of the few trials. None: not now."""
         now = self.clock.epoch
         of_node = node.breaker.allow(now)
         if not of_node:
             return None
-        of_pair = self.pair(node, model).breaker.allow(now)
+        of_pair = pair.breaker.allow(now)
         if of_pair:
             return of_node, of_pair
         node.breaker.release(now, of_node)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from orchestrator.domain.errors import UpstreamError
@@ -15,26 +14,34 @@ from orchestrator.services.fleet.node import target_of
 ANTHROPIC_HOST = "api.anthropic.com"
 
 
-async def identify(upstream: Upstream, spec: NodeSpec, secret: str | None, timeout: float) -> NodeKind:
-    """Ollama when it lists models at `/api/tags`, OpenAI-compatible when it does at `/v1/models`.
+class Identifier:
+    """Asks servers what they are."""
 
-    Ollama also when it does not answer: the fleet contract's servers are Ollama's, and may be added before they run.
-    """
-    if urlsplit(spec.url).hostname == ANTHROPIC_HOST:
-        return NodeKind.ANTHROPIC
-    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    for path, field, kind in (("/api/tags", "models", NodeKind.OLLAMA), ("/v1/models", "data", NodeKind.OPENAI)):
-        if await _lists(upstream, spec, path, field, headers, timeout):
-            return kind
-    return NodeKind.OLLAMA
+    def __init__(self, upstream: Upstream, secret_of: Callable[[NodeSpec], str | None]) -> None:
+        """`secret_of` resolves a node's `api_key` reference."""
+        self._upstream = upstream
+        self._secret_of = secret_of
 
+    async def kind_of(self, spec: NodeSpec, timeout: float) -> NodeKind:
+        """Ollama when it lists models at `/api/tags`, OpenAI-compatible when it does at `/v1/models`.
 
-async def _lists(
-    upstream: Upstream, spec: NodeSpec, path: str, field: str, headers: Mapping[str, str], timeout: float
-) -> bool:
-    try:
-        answer = await upstream.fetch(target_of(spec), "GET", path, headers=headers, timeout=timeout)
-        body: Any = json.loads(answer.body)
-    except (UpstreamError, ValueError):
-        return False
-    return answer.status == 200 and isinstance(body, dict) and isinstance(body.get(field), list)
+        Ollama also when it does not answer: the fleet contract's servers are Ollama's, and may be added before they
+        run. `timeout` in seconds for each of the two.
+        """
+        if urlsplit(spec.url).hostname == ANTHROPIC_HOST:
+            return NodeKind.ANTHROPIC
+        if await self._lists(spec, "/api/tags", "models", timeout):
+            return NodeKind.OLLAMA
+        if await self._lists(spec, "/v1/models", "data", timeout):
+            return NodeKind.OPENAI
+        return NodeKind.OLLAMA
+
+    async def _lists(self, spec: NodeSpec, path: str, field: str, timeout: float) -> bool:
+        secret = self._secret_of(spec)
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        try:
+            answer = await self._upstream.fetch(target_of(spec), "GET", path, headers=headers, timeout=timeout)
+            body = json.loads(answer.body)
+        except (UpstreamError, ValueError, RecursionError):
+            return False
+        return answer.status == 200 and isinstance(body, dict) and isinstance(body.get(field), list)

@@ -1,4 +1,4 @@
-"""Questions about models that nodes answer: what is in memory, what a model is, and changes to what is on their disks."""
+"""Questions about models that nodes answer: what is in memory, what a model is; and changes to their disks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from orchestrator.domain.errors import NoNode, NotFound, OrchestratorError, UpstreamError
+from orchestrator.domain.errors import (
+    InvalidRequest,
+    NoNode,
+    NotFound,
+    OrchestratorError,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from orchestrator.domain.node import Dialect, LoadedModel, ModelEntry, NodeKind
 from orchestrator.ports.upstream import FetchResponse, Upstream
 from orchestrator.services.fleet.fleet import Fleet
@@ -16,6 +23,7 @@ from orchestrator.services.fleet.node import FleetNode
 from orchestrator.services.fleet.node_stream import NodeStream
 
 SHOW_SECONDS = 10.0
+ACT_SECONDS = 600.0  # until the head of an answer: without progress lines Ollama sends it when all is done
 # Clients check the version to know what they may send; this is the least whose API our /api/* is.
 OLLAMA_VERSION = "0.12.6"
 
@@ -123,13 +131,27 @@ class Library:
     ) -> tuple[int, str, AsyncIterator[bytes]]:
         """Passes a request on to a node: status, content type, and the body as it comes. The node is looked at again
         when it ends. Raises UpstreamError before the answer begins."""
+        if method == "HEAD":
+            told = await self._upstream.fetch(
+                node.target, method, path, headers={**headers, **_headers(node)}, timeout=SHOW_SECONDS
+            )
+            return told.status, told.headers.get("content-type", ""), _nothing()
         stream = NodeStream()
         lines = [f"{method} {node.target.base_path}{path} HTTP/1.1", f"Host: {node.target.host_header}"]
         lines += [f"{name}: {value}" for name, value in {**headers, **_headers(node)}.items()]
         lines.append(f"Content-Length: {len(body)}")
+        if any(not line.isprintable() for line in lines) or " " in path:
+            raise InvalidRequest("A path or header for the node has a character that HTTP does not allow.")
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        stream.call = self._upstream.send(node.target, (head, body) if body else (head,), stream, SHOW_SECONDS)
-        answer = await stream.begun()
+        stream.call = self._upstream.send(node.target, head, body, stream, SHOW_SECONDS)
+        try:
+            async with asyncio.timeout(ACT_SECONDS):
+                answer = await stream.begun()
+        except TimeoutError:
+            raise UpstreamTimeout(f"No answer from '{node.id}' within {ACT_SECONDS:g} s.") from None
+        except asyncio.CancelledError:
+            stream.cancel()
+            raise
 
         async def content() -> AsyncIterator[bytes]:
             try:
@@ -140,6 +162,11 @@ class Library:
                 self._health.soon(node.id)
 
         return answer.status, answer.content_type.decode("latin-1") or "application/json", content()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""  # what makes it an iterator
 
 
 def _headers(node: FleetNode) -> dict[str, str]:
@@ -168,15 +195,27 @@ def _running(entry: ModelEntry) -> dict[str, Any]:
 def _details(entry: ModelEntry) -> dict[str, Any]:
     """Ollama's `details`; empty is what is not known."""
     given = entry.raw.get("details")
+    meta = entry.raw.get("meta")
+    told = meta if isinstance(meta, dict) else {}  # llama.cpp's
     return {
         "parent_model": "",
-        "format": "",
+        "format": "gguf" if told else "",
         "family": "",
         "families": [],
-        "parameter_size": "",
-        "quantization_level": "",
+        "parameter_size": _short(told.get("n_params")),
+        "quantization_level": str(told.get("ftype", "")),
         **(given if isinstance(given, dict) else {}),
     }
+
+
+def _short(parameters: object) -> str:
+    """3212749888 -> 3.2B, as Ollama writes it."""
+    if not isinstance(parameters, int):
+        return ""
+    for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if parameters >= unit:
+            return f"{parameters / unit:.1f}{letter}"
+    return str(parameters)
 
 
 def _described(node: FleetNode, entry: ModelEntry) -> dict[str, Any]:

@@ -39,9 +39,10 @@ class Admitting:
             verdict = gateway.limiter.take(principal.id, principal.rate_limit, gateway.clock.now)
             if not verdict.allowed:
                 raise RateLimited("Too many requests for this key.", retry_after=verdict.retry_after)
-        if not gateway.concurrency.acquire(principal.id, principal.max_concurrency):
-            raise RateLimited("Too many requests of this key at the same time.", retry_after=1.0)
-        exchange.counted = True
+        if principal.max_concurrency is not None:
+            if not gateway.concurrency.acquire(principal.id, principal.max_concurrency):
+                raise RateLimited("Too many requests of this key at the same time.", retry_after=1.0)
+            exchange.counted = True
         timeout = gateway.limits.timeout
         if b"x-request-timeout" in headers:
             timeout = min(timeout, _milliseconds(headers[b"x-request-timeout"]))
@@ -60,6 +61,11 @@ class Admitting:
     def key(exchange: Exchange) -> str:
         """The queue's class of a request: those that wait for the same room."""
         return PINNED + exchange.node_id if exchange.resolved is None else exchange.resolved.name
+
+    def must_wait(self, exchange: Exchange) -> bool:
+        """Whether others wait for the same room already, or everybody does."""
+        queue = self._gateway.queue
+        return queue.paused or queue.waiting(self.key(exchange)) > 0
 
     def wait(self, exchange: Exchange) -> None:
         """Puts the exchange in the queue. Raises QueueFull, QueuePaused."""
@@ -86,7 +92,7 @@ class Admitting:
         gateway = self._gateway
         queue = gateway.queue
         blocked: set[str] = set()  # whose next request finds no node, although one has room
-        while len(queue):
+        while queue.entries:
             now = gateway.clock.now
             exchange = queue.peek(lambda key: key not in blocked and self._has_room(key), now)
             if exchange is None:

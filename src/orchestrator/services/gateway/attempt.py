@@ -51,7 +51,7 @@ class Attempting:
         node.state.begin(pair.model)
         exchange.wait_until = gateway.clock.now + gateway.limits.first_byte
         head = node.head_for(path) + self._headers(exchange, dialect, len(body))
-        exchange.call = gateway.upstream.send(node.target, (head, body), exchange, gateway.limits.connect)
+        exchange.call = gateway.upstream.send(node.target, head, body, exchange, gateway.limits.connect)
 
     def _body(self, exchange: Exchange, dialect: Dialect, name: str) -> tuple[str, bytes | bytearray]:
         """The path and the body for a node that speaks `dialect` and calls the model `name`."""
@@ -157,7 +157,7 @@ class Attempting:
         gateway = self._gateway
         if len(exchange.attempts) >= gateway.limits.max_attempts:
             return False
-        return gateway.retry_budget.may_retry(gateway.clock.now)
+        return gateway.may_retry()
 
     def _again(self, exchange: Exchange, failure: Failure, error: UpstreamError) -> None:
         """Another node; failing that, after a pause the same one; failing that, the queue."""

@@ -8,7 +8,7 @@ that leaves. It is the receiver of its node's answer; `relay` decides what the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -63,6 +63,7 @@ class Exchange:
     relay: Relay | None = None
     first_byte_at = 0.0
     tokens_seen = 0  # chunks that reached the client
+    _tokens_noted = 0  # when the clock last looked
     usage: Usage | None = None
     status = 0
     error: OrchestratorError | None = None
@@ -91,41 +92,20 @@ class Exchange:
 
     # What the node says (ports.upstream.Receiver)
 
-    def on_head(self, head: ResponseHead) -> None:
-        try:
-            self.gateway.relaying.begin(self, head)
-        except Exception as error:
-            self.broken(error)
+    on_data: Callable[[bytes, bytes], None]  # the relay's own method, set with the relay: streams pass here often
 
-    def on_data(self, raw: bytes, body: bytes) -> None:
-        self.wait_until = self.gateway.clock.now + self.gateway.limits.stall
-        relay = self.relay
-        assert relay is not None
-        try:
-            relay.data(raw, body)
-        except UpstreamError as error:
-            self.drop_call()
-            self.gateway.attempting.failed(self, error)
-        except Exception as error:
-            self.broken(error)
+    def on_head(self, head: ResponseHead) -> None:
+        self.gateway.relaying.begin(self, head)
 
     def on_end(self) -> None:
         self.call = None
         relay = self.relay
         assert relay is not None
-        try:
-            relay.end()
-        except UpstreamError as error:
-            self.gateway.attempting.failed(self, error)
-        except Exception as error:
-            self.broken(error)
+        relay.end()
 
     def on_error(self, error: UpstreamError) -> None:
         self.call = None
-        try:
-            self.gateway.attempting.failed(self, error)
-        except Exception as problem:
-            self.broken(problem)
+        self.gateway.attempting.failed(self, error)
 
     # What the client does
 
@@ -158,6 +138,9 @@ class Exchange:
             else:
                 late = UpstreamTimeout(f"The request did not finish within {seconds:.1f} s.")
                 self.gateway.attempting.failed(self, late, final=True)
+        elif self.tokens_seen != self._tokens_noted:  # the stream is alive
+            self._tokens_noted = self.tokens_seen
+            self.wait_until = now + self.gateway.limits.stall
         elif self.call is not None and now >= self.wait_until:
             self.drop_call()
             if self.first_byte_at:
@@ -174,6 +157,7 @@ class Exchange:
 
     def broken(self, error: Exception) -> None:
         """A mistake of ours: it is logged whole, the client gets an error, and nothing stays held."""
+        self.call = None
         self.gateway.report_bug(self, error)
         self.fail(OrchestratorError("Internal server error"))
 

@@ -77,6 +77,7 @@ class Gateway:
         self._on_bug = on_bug
         self._ids = f"req-{instance}-"
         self._serial = 0
+        self._arrived = 0  # since the retry budget was last told
         self._ticker: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -96,7 +97,7 @@ class Gateway:
                 exchange.check(now)
         self.admitting.expire()
         self.fleet.beat()
-        if len(self.queue):
+        if self.queue.entries:
             self.admitting.pump()
         self._ticker = asyncio.get_running_loop().call_later(TICK, self._beat)
 
@@ -120,39 +121,39 @@ class Gateway:
         `node_id` pins the request to one node (`bypass`: whatever its state); `debug` adds the decision trace.
         """
         exchange = Exchange(self, client, endpoint, body, headers, principal, peer)
-        self.clock.now = exchange.started
+        self.clock.tick()
         self._serial += 1
         given = headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.match(given):
             exchange.id = given.decode("ascii")
         else:
             exchange.id = f"{self._ids}{self._serial:x}"
-        exchange.node_id, exchange.bypass = node_id, bypass
-        exchange.debug = debug or headers.get(b"x-include-debug-info") in (b"true", b"1")
+        if node_id:
+            exchange.node_id, exchange.bypass = node_id, bypass
+        if debug or headers.get(b"x-include-debug-info") in (b"true", b"1"):
+            exchange.debug = allowed(principal, Permission.DEBUG_TRACE)
         self.active[exchange] = None
         try:
             if self.closing:
                 raise ShuttingDown(retry_after=5.0)
             if not allowed(principal, Permission.INFERENCE_USE):
                 raise Forbidden("This key may not use models.")
-            if node_id and not allowed(principal, Permission.POLICY_OVERRIDE):
-                raise Forbidden("This key may not choose the node.")
-            if bypass and not allowed(principal, Permission.BYPASS_USE):
-                raise Forbidden("This key may not bypass health, bans and breakers.")
-            exchange.debug = exchange.debug and allowed(principal, Permission.DEBUG_TRACE)
             parse(exchange, self.limits.ollama_stream_default)
-            if not node_id:
+            if node_id:
+                self.placing.check_direct(exchange)
+            else:
                 self.placing.resolve(exchange)
             self.admitting.admit(exchange)
-            self.retry_budget.request(self.clock.now)
-            if self.queue.paused or self.queue.waiting(self.admitting.key(exchange)):
+            self._arrived += 1
+            queue = self.queue
+            if (queue.entries or queue.paused) and self.admitting.must_wait(exchange):
                 self.admitting.wait(exchange)
                 self.admitting.pump()
             else:
                 self.dispatch(exchange)
         except OrchestratorError as error:
             exchange.fail(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - process edge: logged whole
             exchange.broken(error)
         return exchange
 
@@ -177,6 +178,12 @@ class Gateway:
             self.clock.tick()
             self.dispatch(exchange)
 
+    def may_retry(self) -> bool:
+        """Whether one more retry fits the budget."""
+        arrived, self._arrived = self._arrived, 0
+        self.retry_budget.request(self.clock.now, arrived)
+        return self.retry_budget.may_retry(self.clock.now)
+
     def backoff(self, attempt: int) -> float:
         return self.retry_policy.delay(attempt, self._rand())
 
@@ -187,12 +194,12 @@ class Gateway:
 
     def answer_headers(self, exchange: Exchange) -> bytes:
         """Headers of every answer: which request it was and which node served it."""
-        headers = b"x-request-id: %b\r\n" % exchange.id.encode()
-        if exchange.attempts and (self.limits.answer_headers or exchange.debug):
-            headers += b"x-selected-server: %b\r\n" % exchange.attempts[-1].node_id.encode()
+        headers = f"x-request-id: {exchange.id}\r\n"
+        if exchange.attempts and self.limits.answer_headers:
+            headers = f"{headers}x-selected-server: {exchange.attempts[-1].node_id}\r\n"
         if exchange.debug:
             headers += debug_headers(exchange)
-        return headers
+        return headers.encode()
 
     def explain(self, exchange: Exchange) -> list[Considered]:
         """Every node of the fleet with its score for this request, or the reason why it was out of the question."""

@@ -10,6 +10,7 @@ from orchestrator.services.gateway.exchange import Exchange
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.gateway.parse import whole
 from orchestrator.services.gateway.record import Attempt, RequestRecord
+from orchestrator.services.gateway.relay import Streamed
 
 MAX_SHOWN = 256 * 1024  # bytes of a body that is decoded to be looked at
 
@@ -50,6 +51,23 @@ def queue(gateway: Gateway, limit: int) -> dict[str, Any]:
         "byModel": shown["by_model"],
         "items": items,
     }
+
+
+def requests_per_second(gateway: Gateway, window: float = 60.0) -> float:
+    """Answers of the last `window` seconds, a second; over a shorter time where history reaches back no further."""
+    now = gateway.clock.epoch
+    oldest, count = now, 0
+    for record in reversed(gateway.history):
+        ended = record.at + record.duration
+        if ended < now - window:
+            oldest = now - window
+            break
+        oldest = min(oldest, ended)
+        count += 1
+    else:
+        if len(gateway.history) < (gateway.history.maxlen or 0):
+            oldest = now - window
+    return round(count / max(now - oldest, 1.0), 3)
 
 
 def finished(record: RequestRecord, clock_offset: float) -> dict[str, Any]:
@@ -141,7 +159,7 @@ def _content(exchange: Exchange) -> dict[str, Any]:
     """What the client asked and what it has been told, where that is kept (`streaming.continuation`). A body too large
     to be worth decoding for a look is only measured."""
     found: dict[str, Any] = {}
-    if exchange.relay is not None:
+    if isinstance(exchange.relay, Streamed):
         found["accumulatedText"] = exchange.relay.text
     if len(exchange.body) > MAX_SHOWN:
         return found | {"promptBytes": len(exchange.body)}
@@ -150,9 +168,7 @@ def _content(exchange: Exchange) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _waiting(
-    gateway: Gateway, exchange: Exchange, item: dict[str, Any], now: float, position: int
-) -> dict[str, Any]:
+def _waiting(gateway: Gateway, exchange: Exchange, item: dict[str, Any], now: float, position: int) -> dict[str, Any]:
     offset = gateway.clock.epoch - now
     deadline = item["deadline"]
     return {

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from orchestrator.domain.access import Role
 
-
 # What a client says to the model, and not to us; lower-case. Credentials and cookies are never among them.
 FORWARDED = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"traceparent", b"tracestate")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator.domain.access import may_use_model
+from orchestrator.domain.access import Permission, allowed, may_use_model
 from orchestrator.domain.catalogue import Resolved
+from orchestrator.domain.dialects import Endpoint
 from orchestrator.domain.errors import Forbidden, ModelNotFound, NoNode, NotFound, OrchestratorError
-from orchestrator.domain.placement import PlacementRequest, PrefixAffinity
+from orchestrator.domain.placement import CandidateSet, PlacementRequest, PrefixAffinity
 from orchestrator.services.fleet.node import FleetNode
 from orchestrator.services.gateway.prefix import prompt_prefix
 
@@ -26,17 +27,24 @@ class Placing:
 
     def resolve(self, exchange: Exchange) -> None:
         """Names the model as the catalogue does. Raises ModelNotFound, and Forbidden where the key has a list."""
-        resolved = exchange.resolved = self._gateway.fleet.resolve(exchange.model)
+        exchange.resolved = resolved = self._gateway.fleet.route(exchange.model, exchange.endpoint).resolved
         if exchange.principal.models and not may_use_model(exchange.principal, exchange.model, resolved.names):
             raise Forbidden(f"This key may not use the model '{exchange.model}'.")
+
+    def check_direct(self, exchange: Exchange) -> None:
+        """Whether the key may name a node, and pass by what guards it. Raises Forbidden."""
+        if not allowed(exchange.principal, Permission.POLICY_OVERRIDE):
+            raise Forbidden("This key may not choose the node.")
+        if exchange.bypass and not allowed(exchange.principal, Permission.BYPASS_USE):
+            raise Forbidden("This key may not bypass health, bans and breakers.")
 
     def request(self, exchange: Exchange) -> PlacementRequest:
         """What the policy in force needs to know."""
         gateway = self._gateway
         resolved = exchange.resolved
         assert resolved is not None
-        policy = exchange.policy or gateway.placement.policy
-        if policy != PrefixAffinity.name and not exchange.session and not len(gateway.queue):
+        prefixed = (exchange.policy or gateway.placement.policy) == PrefixAffinity.name
+        if not prefixed and not exchange.session and not gateway.queue.entries:
             plain = self._plain.get(resolved.name)
             if plain is None or plain.may_wait is not gateway.limits.queue_enabled:
                 plain = PlacementRequest(resolved.name, may_wait=gateway.limits.queue_enabled)
@@ -44,10 +52,10 @@ class Placing:
             return plain
         return PlacementRequest(
             resolved.name,
-            prompt_prefix(exchange) if policy == PrefixAffinity.name else (),
+            prompt_prefix(exchange) if prefixed else (),
             exchange.session,
             exchange.priority,
-            waiting=gateway.queue.waiting(resolved.name) if len(gateway.queue) else 0,
+            waiting=gateway.queue.waiting(resolved.name) if gateway.queue.entries else 0,
             waited_s=exchange.queue_wait,
             may_wait=gateway.limits.queue_enabled,
         )
@@ -58,39 +66,41 @@ class Placing:
             return self._pinned(exchange)
         gateway = self._gateway
         fleet, placement = gateway.fleet, gateway.placement
-        resolved = exchange.resolved
-        assert resolved is not None
-        policy = exchange.policy
         request = self.request(exchange)
         now = gateway.clock.now
         blocked: OrchestratorError | None = None
-        for name in (*resolved.names, *self._fallbacks(resolved)):
-            candidates = fleet.candidates(name, exchange.endpoint)
-            if not candidates.nodes:
+        for name, candidates in self._options(exchange):
+            if not candidates.mask:
                 blocked = blocked or fleet.refusal(name, exchange.endpoint)
                 continue
+            blocked = None
             tried = exclude
-            while True:
-                state = placement.choose(candidates, request, now, policy, tried)
-                if state is None:
-                    break
+            while (state := placement.choose(candidates, request, now, exchange.policy, tried)) is not None:
                 node = fleet.node_at(state.index)
-                passes = fleet.admits(node, name)
+                pair = fleet.pair(node, name)
+                passes = fleet.admits(node, pair)
                 if passes is not None:
-                    exchange.pair, exchange.passes = fleet.pair(node, name), passes
+                    exchange.pair, exchange.passes = pair, passes
                     return node
                 tried = (*tried, node.id)  # half-open, and its trial is under way
-            blocked = None
         if blocked is not None:
             raise blocked
         return None
 
-    def _fallbacks(self, resolved: Resolved) -> Iterator[str]:
-        """Other models that the operator named for this one, as the catalogue calls them."""
+    def _options(self, exchange: Exchange) -> Iterable[tuple[str, CandidateSet]]:
+        """The models that may answer, best first: what the name stands for, then the operator's fallbacks."""
+        gateway = self._gateway
+        route = gateway.fleet.route(exchange.model, exchange.endpoint)
+        if not gateway.limits.fallbacks:
+            return route.options
+        return (*route.options, *self._fallbacks(route.resolved, exchange.endpoint))
+
+    def _fallbacks(self, resolved: Resolved, endpoint: Endpoint) -> Iterator[tuple[str, CandidateSet]]:
+        """Other models that the operator named for this one."""
         gateway = self._gateway
         for name in gateway.limits.fallbacks.get(resolved.name, ()):
             try:
-                yield from gateway.fleet.resolve(name).names
+                yield from gateway.fleet.route(name, endpoint).options
             except ModelNotFound:
                 continue
 
@@ -113,7 +123,7 @@ class Placing:
             raise NoNode(f"Server '{node.id}' cannot take it: {reason}", details={"model": name})
         if node.state.in_flight >= node.spec.max_concurrency:
             return None
-        exchange.passes = fleet.admits(node, name)
+        exchange.passes = fleet.admits(node, exchange.pair)
         return node if exchange.passes is not None else None
 
     def undo(self, exchange: Exchange, node: FleetNode) -> None:

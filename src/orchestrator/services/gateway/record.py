@@ -40,3 +40,5 @@ class RequestRecord(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...]
     error: str  # the error's code, empty on success
     outcome: str  # ok, error, cancelled
+    continuations: int = 0  # times that another node went on with a broken stream
+    trace: str = ""  # the client's traceparent header

@@ -113,7 +113,7 @@ class Relaying:
         previous = exchange.relay
         if status >= 300:
             exchange.relay = Refused(exchange, head)
-        elif isinstance(previous, Streamed | Translated) and previous.begun:
+        elif previous is not None and previous.begun and isinstance(previous, Streamed):
             previous.resume_after_continuation()
         elif not exchange.stream:
             exchange.relay = Whole(exchange, head)
@@ -121,6 +121,8 @@ class Relaying:
             exchange.relay = Translated(exchange)
         else:
             exchange.relay = Streamed(exchange, head)
+        assert exchange.relay is not None
+        exchange.on_data = exchange.relay.data
 
 
 class Refused:
@@ -163,6 +165,7 @@ class Whole:
             return
         self._parts.append(body)
         self._size += len(body)
+        exchange.wait_until = exchange.gateway.clock.now + exchange.gateway.limits.stall
         if self._size > HOLD_WHOLE and exchange.translation is None and not exchange.debug:
             # Too large to hold: from here on it is relayed, and a break is a broken answer.
             self.begun = True
@@ -208,13 +211,13 @@ class Whole:
 class Streamed:
     """A stream in the client's own dialect: the node's bytes, whole events only, verified at the end."""
 
-    __slots__ = ("_boundary", "_chunked", "_continuing", "_exchange", "_held", "_tail", "_text", "begun")
+    __slots__ = ("_before", "_boundary", "_chunked", "_continuing", "_exchange", "_held", "_last", "_text", "begun")
 
     def __init__(self, exchange: Exchange, head: ResponseHead) -> None:
         self._exchange = exchange
         self._boundary = b"\n" if exchange.endpoint.dialect is Dialect.OLLAMA else b"\n\n"
         self._held = b""
-        self._tail = (b"", b"")  # the last two pieces
+        self._before = self._last = b""  # the last two pieces
         self._chunked = head.chunked
         self._text = StreamText(exchange.endpoint, msgspec.json.decode) if exchange.gateway.keeps_text else None
         self._continuing = False
@@ -230,7 +233,7 @@ class Streamed:
         if not self.begun:
             self._begin(body)
         exchange.tokens_seen += 1
-        self._tail = (self._tail[1], body)
+        self._before, self._last = self._last, body
         if self._text is not None:
             self._text.feed(body)
         if raw and self._chunked:
@@ -276,7 +279,7 @@ class Streamed:
         if self._held and self._held.strip():  # a last line without its line end
             last, self._held = self._held, b""
             self.data(b"", last.rstrip(b"\r\n") + self._boundary)
-        tail = b"".join(self._tail)[-_TAIL * 2 :]
+        tail = (self._before + self._last)[-_TAIL * 2 :]
         if not any(marker in tail for marker in TERMINAL[exchange.endpoint.name]):
             if _ERROR_EVENT.match(tail.rstrip(b"\r\n").rpartition(self._boundary)[2]):
                 # The node said itself that it failed, and the client has read it: once is enough.
@@ -333,8 +336,3 @@ class Translated:
         self._send(self._stream.finish())
         exchange.usage = self._stream.usage
         exchange.gateway.settling.streamed(exchange)
-
-    text = None  # a translated stream is not continued: its events carry positions that a second node does not know
-
-    def resume_after_continuation(self) -> None:
-        """Never called: `text` is None."""

@@ -101,8 +101,9 @@ class Settling:
             node, pair, exchange.passes, duration=now - attempt.started, ttft=first, tokens=tokens, late=late
         )
         exchange.node = None
-        self._close(exchange, "ok", node.id)
-        gateway.admitting.pump()
+        self._close(exchange, "ok", attempt.node_id)
+        if gateway.queue.entries:
+            gateway.admitting.pump()
 
     def passed_on(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
         """The node refused the request for the client's own fault: the answer goes to the client, once, as it is."""
@@ -173,6 +174,7 @@ class Settling:
     def _let_go(self, exchange: Exchange) -> None:
         """Takes the exchange off its node and out of the queue, without a verdict on the node."""
         exchange.drop_call()
+        self._gateway.clock.tick()
         node, pair = exchange.node, exchange.pair
         exchange.node = None
         if node is not None and pair is not None:
@@ -185,9 +187,10 @@ class Settling:
         gateway.active.pop(exchange, None)
         if exchange.counted:
             gateway.concurrency.release(exchange.principal.id)
-        now = gateway.clock.tick()
+        now = gateway.clock.now
         usage = exchange.usage
         estimated = usage is None and exchange.stream
+        headers = exchange.headers
         gateway.keep(
             RequestRecord(
                 exchange.id,
@@ -207,6 +210,8 @@ class Settling:
                 tuple(exchange.attempts),
                 error,
                 outcome,
+                exchange.continuations,
+                headers[b"traceparent"][:55].decode("latin-1") if b"traceparent" in headers else "",
             )
         )
 

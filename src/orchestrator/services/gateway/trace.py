@@ -90,7 +90,7 @@ def _chosen(exchange: Exchange, node: FleetNode) -> dict[str, Any]:
     }
 
 
-def debug_headers(exchange: Exchange) -> bytes:
+def debug_headers(exchange: Exchange) -> str:
     """The contract's `X-...` headers, for answers whose body carries no debug field."""
     fields = debug_fields(exchange)
     lines: list[tuple[str, Any]] = [
@@ -110,4 +110,4 @@ def debug_headers(exchange: Exchange) -> bytes:
         ("X-Failover-Occurred", "1" if fields.get("failoverOccurred") else None),
         ("X-Stall-Detected", "1" if fields.get("stallDetected") else None),
     ]
-    return "".join(f"{name}: {value}\r\n" for name, value in lines if value not in (None, "")).encode("latin-1")
+    return "".join(f"{name}: {value}\r\n" for name, value in lines if value not in (None, ""))

@@ -50,7 +50,8 @@ class Turn:
 class Style:
     """How faults and settings change the answer.
 
-    `tokens` fixes its length, `reply` is said in place of the echo, `suffix` is added to its text, `blob` is (position, length) of a huge token.
+    `tokens` fixes its length, `reply` is said in place of the echo, `suffix` is added to its text, `blob` is (position,
+    length) of a huge token.
     """
 
     tokens: int | None = None

@@ -31,8 +31,9 @@ class ModelServer:
             assert server.requests[-1].body["stream"] is True
 
     `models` are names or `Model`s; `dialects` are of "openai", "anthropic" and "ollama" (default: all); `settings` are
-    the fields of `Settings`: `ttft_ms`, `tokens_per_second`, `tokens`, `reply`, `embedding_dim`, `load_delay_ms`, `vram` in
-    bytes, `required_key`, `version`. Port 0 takes a free one, which `restart()` then keeps. Use it from one event loop.
+    the fields of `Settings`: `ttft_ms`, `tokens_per_second`, `tokens`, `reply`, `embedding_dim`, `load_delay_ms`,
+    `vram` in bytes, `required_key`, `version`. Port 0 takes a free one, which `restart()` then keeps.
+    Use it from one event loop.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ class AdminRoute(APIRoute):
         return limited
 
 
-def router(tag: str) -> APIRouter:
+def admin_router(tag: str) -> APIRouter:
     return APIRouter(prefix=PREFIX, tags=[tag], route_class=AdminRoute)
 
 
@@ -95,9 +95,7 @@ def _fields(limit: RateLimit, verdict: RateVerdict) -> dict[str, str]:
 def _refusal(limit: RateLimit, verdict: RateVerdict) -> RateLimited:
     wait = max(1, ceil(verdict.retry_after or 1.0))
     message = f"More than {limit.requests} calls within {limit.seconds:g} s. Try again in {wait} s."
-    return RateLimited(
-        "Too many requests", retry_after=float(wait), details={"message": message, "retryAfter": wait}
-    )
+    return RateLimited("Too many requests", retry_after=float(wait), details={"message": message, "retryAfter": wait})
 
 
 def audit(principal: Principal, action: str, target: str = "", **details: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,15 +10,15 @@ from pydantic import Field
 
 from orchestrator.domain.access import Permission, Principal
 from orchestrator.domain.errors import Conflict, InvalidRequest
-from orchestrator.domain.node import AdminState, Dialect, NodeKind, NodeSource, NodeSpec
-from orchestrator.entrypoints.http.admin.route import Body, audit, milliseconds, router, service_of
+from orchestrator.domain.node import AdminState, Dialect, LoadedModel, NodeKind, NodeSource, NodeSpec
+from orchestrator.entrypoints.http.admin.route import Body, admin_router, audit, milliseconds, service_of
 from orchestrator.entrypoints.http.permission import requires
-from orchestrator.services.fleet.identify import identify
+from orchestrator.services.fleet.estimate import seconds_to_finish
 from orchestrator.services.fleet.node import FleetNode
 from orchestrator.services.fleet.registry import validate
 from orchestrator.settings import MASK
 
-router = router("servers")
+router = admin_router("servers")
 READ, WRITE = requires(Permission.FLEET_READ), requires(Permission.FLEET_WRITE)
 
 
@@ -85,7 +84,7 @@ async def add_server(request: Request, body: NewServer, principal: Principal = W
     )
     if named is None and spec.id not in service.fleet.nodes:
         timeout = service.settings.health_check.timeout
-        spec = replace(spec, kind=await identify(service.upstream, spec, service.fleet.secret_of(spec), timeout))
+        spec = replace(spec, kind=await service.identifier.kind_of(spec, timeout))
     try:
         node = await service.registry.register(spec)
     except Conflict as error:
@@ -113,7 +112,7 @@ async def get_server(request: Request, server_id: str, principal: Principal = RE
 async def change_server(
     request: Request, server_id: str, body: ServerChange, principal: Principal = WRITE
 ) -> dict[str, Any]:
-    """Changes a registration; the change outlives the configuration file's word. 400, 404, 409 for a URL taken."""
+    """Changes a registration; the change outlives the configuration file's word. 400, 404."""
     given = body.model_dump(include=body.model_fields_set)
     removes_key = "api_key" in given and not given["api_key"]
     changes = {name: value for name, value in given.items() if value is not None}
@@ -152,7 +151,7 @@ async def drain_server(
         "message": f"Server {server_id} is draining",
         "serverId": server_id,
         "inFlightRequests": node.state.in_flight,
-        "estimatedCompletion": milliseconds(service.clock.epoch + node.expected_finish()),
+        "estimatedCompletion": milliseconds(service.clock.epoch + seconds_to_finish(node)),
     }
 
 
@@ -213,15 +212,15 @@ def server(node: FleetNode) -> dict[str, Any]:
         "weight": spec.weight,
         "labels": dict(spec.labels),
         "source": spec.source.value,
-        "loaded": None if loaded is None else [_loaded(one.name, one.size, one.size_vram, one.expires_at) for one in loaded],
+        "loaded": None if loaded is None else [_loaded(one) for one in loaded],
     }
     if spec.api_key is not None:
         shown["apiKey"] = MASK
     return shown
 
 
-def _loaded(name: str, size: int, vram: int, expires: str) -> Mapping[str, Any]:
-    return {"name": name, "size": size, "sizeVram": vram, "expiresAt": expires or None}
+def _loaded(one: LoadedModel) -> dict[str, Any]:
+    return {"name": one.name, "size": one.size, "sizeVram": one.size_vram, "expiresAt": one.expires_at or None}
 
 
 def _given(value: Any, default: Any) -> Any:

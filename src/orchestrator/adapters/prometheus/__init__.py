@@ -1,0 +1,5 @@
+"""Prometheus' text formats, by prometheus_client."""
+
+from orchestrator.adapters.prometheus.exposition import PrometheusExposition
+
+__all__ = ["PrometheusExposition"]

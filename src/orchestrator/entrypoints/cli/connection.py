@@ -1,0 +1,152 @@
+"""HTTP to a running service, with its errors in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from orchestrator import __version__
+from orchestrator.entrypoints.cli.failure import Refused, ServiceUnreachable, WrongUsage
+from orchestrator.entrypoints.cli.options import API_KEY_VARIABLE, Remote
+from orchestrator.settings import loopback
+
+ADMIN = "/api/orchestrator"
+_ENVELOPE = ("error", "code", "retryable")
+_PERMISSION = re.compile(r"permission '([a-z.]+)'")
+
+
+def segment(text: str) -> str:
+    """A part of a path: model names may hold `/` and `:`."""
+    return quote(text, safe="")
+
+
+def api_key(remote: Remote) -> str:
+    """The key of the file, or of the environment; empty when there is none."""
+    file = remote.api_key_file
+    if file is None:
+        return os.environ.get(API_KEY_VARIABLE, "").strip()
+    try:
+        key = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise WrongUsage(f"--api-key-file: {file} cannot be read: {reason}") from None
+    if not key:
+        raise WrongUsage(f"--api-key-file: {file} is empty")
+    return key
+
+
+class Connection:
+    """One service. Every method raises ServiceUnreachable and Refused."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.url = remote.url.rstrip("/")
+        headers = {"User-Agent": f"orchestrator-cli/{__version__}", "Accept": "application/json"}
+        key = api_key(remote)
+        if key:
+            if not (key.isascii() and key.isprintable()):
+                raise WrongUsage("The API key has a character that a header does not allow.")
+            headers["Authorization"] = f"Bearer {key}"
+        try:
+            parsed = httpx2.URL(self.url)
+        except httpx2.InvalidURL as error:
+            raise WrongUsage(f"--url: '{remote.url}' is not a URL: {error}") from None
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise WrongUsage(f"--url: '{remote.url}' is not an http or https URL")
+        self._client = httpx2.Client(
+            base_url=parsed,
+            headers=headers,
+            timeout=httpx2.Timeout(remote.timeout),
+            trust_env=not loopback(parsed.host),  # a proxy for the outside cannot reach this machine's loopback
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._client.close()
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        return self.call("GET", path, query=query)
+
+    def call(self, method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """One request; the JSON object that was answered."""
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        with self._translated():
+            answer = self._client.request(method, path, json=body, params=given or None)
+        if answer.is_error:
+            raise refusal(answer.status_code, answer.content)
+        return self._object(answer.content)
+
+    def admin(self, method: str, path: str, body: Any = None, **query: Any) -> dict[str, Any]:
+        """`call` below /api/orchestrator."""
+        return self.call(method, ADMIN + path, body, query)
+
+    @contextmanager
+    def stream(self, path: str, body: Any, read_timeout: float | None) -> Iterator[httpx2.Response]:
+        """A POST whose answer is read bit by bit; leaving the block closes it, which cancels the request."""
+        timeout = httpx2.Timeout(self._client.timeout.connect, read=read_timeout)
+        with self._translated(), self._client.stream("POST", path, json=body, timeout=timeout) as answer:
+            if answer.is_error:
+                raise refusal(answer.status_code, answer.read())
+            yield answer
+
+    def _object(self, content: bytes) -> dict[str, Any]:
+        try:
+            data = json.loads(content)
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            raise Refused(f"What answers at {self.url} is not an orchestrator: no JSON object came back.", 200)
+        return data
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.ConnectError as error:
+            raise ServiceUnreachable(
+                f"Nothing answers at {self.url} ({error}).",
+                hint="Is it running? Start it with `orchestrator start`, or name another service with --url.",
+            ) from None
+        except httpx2.TimeoutException:
+            raise ServiceUnreachable(
+                f"{self.url} did not answer in time.", hint="A longer --timeout may help; `orchestrator doctor` too."
+            ) from None
+        except httpx2.TransportError as error:
+            raise ServiceUnreachable(f"The connection to {self.url} broke: {error}") from None
+
+
+def refusal(status: int, content: bytes) -> Refused:
+    """The error of an answer, in any dialect's form."""
+    try:
+        data = json.loads(content)
+    except ValueError:
+        data = None
+    if not isinstance(data, dict) or "error" not in data:
+        return Refused(f"The service answered with status {status}.", status)
+    found = data["error"]
+    inner = found if isinstance(found, dict) else data
+    text = str(found.get("message", found) if isinstance(found, dict) else found)
+    more = {name: value for name, value in inner.items() if name not in (*_ENVELOPE, "message", "status")}
+    error = Refused(text, status, hint=_hint(status, text), details=more)
+    if isinstance(inner.get("code"), str):
+        error.details["code"] = inner["code"]
+    return error
+
+
+def _hint(status: int, text: str) -> str:
+    if status == 401:
+        return f"Give a key: --api-key-file FILE, or ${API_KEY_VARIABLE}."
+    permission = _PERMISSION.search(text)
+    if status == 403 and permission is not None:
+        return f"Use a key whose role grants {permission[1]}."
+    return ""

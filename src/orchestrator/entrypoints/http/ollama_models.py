@@ -1,0 +1,112 @@
+"""Ollama's routes beside inference: lists, versions, details, and the library on a node's disk."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from orchestrator import __version__
+from orchestrator.domain.access import Permission, Principal, may_use_model
+from orchestrator.domain.errors import Forbidden, InvalidRequest
+from orchestrator.domain.model_name import check
+from orchestrator.entrypoints.http.models import LISTS_MODELS, permitted, servable, service_of
+from orchestrator.entrypoints.http.permission import requires
+
+router = APIRouter(tags=["ollama"])
+
+PS_SECONDS = 2.0
+NOT_HERE = (
+    "This is a gateway to several servers, which does not change what is on their disks. Do it on the server, or set "
+    "models.pull_enabled and name the server with ?server=ID or the header X-Server-Id."
+)
+
+
+@router.api_route("/", methods=["GET", "HEAD"], response_class=PlainTextResponse)
+async def root() -> str:
+    """What Ollama's clients look for."""
+    return "Ollama is running"
+
+
+@router.api_route("/api/version", methods=["GET", "HEAD"])
+async def version(request: Request, principal: Annotated[Principal, LISTS_MODELS]) -> dict[str, str]:
+    """`version`: the newest of the fleet's Ollama servers; `orchestrator`: ours."""
+    return {"version": service_of(request).library.version(), "orchestrator": __version__}
+
+
+@router.api_route("/api/tags", methods=["GET", "HEAD"])
+async def tags(request: Request, principal: Annotated[Principal, LISTS_MODELS]) -> dict[str, Any]:
+    """`{models: [...]}`: one row per model that this key may use and that some node can serve now, with the node's own
+    fields and `servers`, the ids of those nodes. Comes from the catalogue: no node is asked."""
+    fleet = service_of(request).fleet
+    rows = fleet.catalogue.tags(servable(fleet))
+    return {"models": [row for row in rows if permitted(fleet, principal, row["name"])]}
+
+
+@router.get("/api/ps")
+async def ps(request: Request, principal: Annotated[Principal, LISTS_MODELS]) -> dict[str, Any]:
+    """`{models: [...]}`: what healthy nodes hold in memory, with the node's own fields and `server`, its id. Asks the
+    nodes, for at most 2 s; of one that is slower, what its last probe saw."""
+    service = service_of(request)
+    loaded = await service.library.loaded(PS_SECONDS)
+    rows = [
+        {"model": one.name, **one.raw, "server": node.id}
+        for node, one in loaded
+        if permitted(service.fleet, principal, one.name)
+    ]
+    return {"models": rows}
+
+
+@router.post("/api/show")
+async def show(request: Request, principal: Annotated[Principal, LISTS_MODELS]) -> Response:
+    """Details of `model` (or `name`, as older clients say), as a node that has it tells them. For a model that no
+    Ollama server has: `{details, model_info, modelfile, template, parameters}` as far as its server tells."""
+    service = service_of(request)
+    body = await _body(request)
+    given = body.get("model") or body.get("name")
+    if not isinstance(given, str):
+        raise InvalidRequest("model is required")
+    name = check(given)
+    resolved = service.fleet.resolve(name)
+    if not may_use_model(principal, name, resolved.names):
+        raise Forbidden(f"This key may not use the model '{name}'.")
+    answer = await service.library.show(resolved.name, body)
+    return Response(answer.body, answer.status, media_type=answer.headers.get("content-type", "application/json"))
+
+
+@router.post("/api/pull")
+@router.post("/api/push")
+@router.post("/api/create")
+@router.post("/api/copy")
+@router.delete("/api/delete")
+@router.api_route("/api/blobs/{digest}", methods=["HEAD", "POST"])
+async def library(
+    request: Request, principal: Annotated[Principal, requires(Permission.MODELS_WRITE)], server: str = ""
+) -> Response:
+    """400 unless `models.pull_enabled`. Then the request goes to the node that `?server=` or the header `X-Server-Id`
+    names, and its answer comes back as it is, progress lines included."""
+    service = service_of(request)
+    if not service.settings.models.pull_enabled:
+        raise InvalidRequest(NOT_HERE)
+    node_id = server or request.headers.get("x-server-id", "")
+    if not node_id:
+        raise InvalidRequest("Name the server with ?server=ID or the header X-Server-Id.")
+    node = service.library.keeper(node_id)
+    kind = request.headers.get("content-type", "application/octet-stream")
+    status, answer_kind, content = await service.library.act(
+        node, request.method, request.scope["path"], {"Content-Type": kind}, await request.body()
+    )
+    return StreamingResponse(content, status, media_type=answer_kind)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The body whatever its Content-Type: `curl -d` sends a form's. Raises InvalidRequest."""
+    try:
+        body = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The body is not valid JSON.") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return body

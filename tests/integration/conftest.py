@@ -1,0 +1,24 @@
+"""What the tests of a running service share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tiny_gguf import shared_gguf
+
+
+@pytest.fixture(scope="session")
+def gguf_file() -> Path:
+    """A model that the real engine serves; written once a session."""
+    return shared_gguf(Path(os.environ["TEST_SESSION_FOLDER"]))
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(timeout=30) as client:
+        yield client
