@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 
+from orchestrator.domain.breaker import Breaker
 from orchestrator.services.fleet.node import FleetNode
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.gateway.record import RequestRecord
@@ -106,7 +107,6 @@ def _read_event(form: Form, event: bytes, seen: Seen) -> None:
         return
     value = json.loads(data)
     if value.get("error"):
-        seen.after_error -= not seen.errors
         seen.errors.append(form.error(value))
         return
     if form is OPENAI:
@@ -162,6 +162,12 @@ class FleetUnderTest:
         answer = await self.client.post(form.path, json=form.body(stream=True, **body), headers=dict(headers or {}))
         assert answer.status_code == 200, answer.text
         return read_stream(form, answer.content)
+
+    def breaker(self, node_id: str, model: str = "demo:latest") -> Breaker:
+        """The breaker of a model on a node."""
+        found = self.running.service.fleet.breaker(node_id, model)
+        assert found is not None, f"{node_id} has had no traffic for {model}: {list(self.node(node_id).pairs)}"
+        return found
 
     async def settled(self, timeout: float = 5.0) -> None:
         """Nothing is under way any more: no slot taken, nobody waiting, no principal counted."""

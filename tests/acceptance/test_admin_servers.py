@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from admin_api import admin, prompt
 
 from orchestrator.testing.model_server import ModelServer
-from service import RunningService, running_service
-
-ADMIN = "/api/orchestrator"
-UNLIMITED = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
-
-
-@asynccontextmanager
-async def admin(tmp_path: Path, **config: Any) -> AsyncIterator[tuple[RunningService, httpx2.AsyncClient]]:
-    async with running_service({**UNLIMITED, **config}, tmp_path) as running:
-        async with httpx2.AsyncClient(base_url=running.url + ADMIN, timeout=20) as client:
-            yield running, client
 
 
 async def test_add_list_change_remove(tmp_path: Path) -> None:
@@ -149,7 +138,7 @@ async def test_a_drained_server_gets_no_new_traffic_and_finishes_what_it_has(tmp
         await running.healthy(2)
         one.mode("hang", times=1)
         async with httpx2.AsyncClient(base_url=running.url, timeout=20) as client:
-            slow = running_task(client.post("/api/generate--a", json=prompt()))
+            slow = asyncio.ensure_future(client.post("/api/generate--a", json=prompt()))
             await one.wait_for(lambda server: server.hanging == 1)
             drained = (await api.post("/servers/a/drain")).json()
             assert drained["inFlightRequests"] == 1
@@ -167,13 +156,3 @@ async def test_a_drained_server_gets_no_new_traffic_and_finishes_what_it_has(tmp
             assert (await client.post("/api/generate", json=prompt())).headers["x-selected-server"] == "a"
             back = await api.post("/servers/b/maintenance", json={"enabled": False})
             assert back.json()["maintenance"] is False
-
-
-def prompt(model: str = "llama3") -> dict[str, Any]:
-    return {"model": model, "prompt": "hi", "stream": False}
-
-
-def running_task(coroutine: Any) -> Any:
-    import asyncio
-
-    return asyncio.ensure_future(coroutine)

@@ -6,7 +6,7 @@ import base64
 import json
 import struct
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from conftest import LiveFleet
@@ -23,7 +23,7 @@ WEATHER = {
         "description": "The weather of a city.",
         "parameters": {
             "type": "object",
-            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+            "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"enum": [1, 2]}},
             "required": ["city", "days"],
         },
     },
@@ -32,8 +32,8 @@ Messages = Any
 
 
 class Person(BaseModel):
-    name: str
-    age: int
+    name: Literal["Ada", "Alan"]
+    age: Literal[36, 41]
 
 
 def said(text: str) -> Messages:
@@ -104,7 +104,7 @@ def test_usage_ends_a_stream_that_asked_for_it(openai: OpenAI, model: str) -> No
 
 def test_a_tool_is_called_and_its_result_answered(openai: OpenAI, model: str, kind: str) -> None:
     messages = said("call a tool")
-    first = openai.chat.completions.create(model=model, messages=messages, tools=[WEATHER], max_tokens=200, seed=1)
+    first = openai.chat.completions.create(model=model, messages=messages, tools=[WEATHER], max_tokens=200, parallel_tool_calls=False)
     choice = first.choices[0]
     assert choice.finish_reason == "tool_calls"
     assert choice.message.tool_calls is not None
@@ -113,8 +113,8 @@ def test_a_tool_is_called_and_its_result_answered(openai: OpenAI, model: str, ki
     assert call.id
     assert call.function.name == "get_weather"
     arguments = json.loads(call.function.arguments)
-    assert isinstance(arguments["city"], str)
-    assert isinstance(arguments["days"], int)
+    assert arguments["city"] in ("Oslo", "Rome")
+    assert arguments["days"] in (1, 2)
     messages += [
         choice.message.model_dump(exclude_none=True),
         {"role": "tool", "tool_call_id": call.id, "content": "sunny in the north"},
@@ -127,7 +127,7 @@ def test_a_tool_is_called_and_its_result_answered(openai: OpenAI, model: str, ki
 
 def test_tool_calls_are_streamed(openai: OpenAI, model: str) -> None:
     with openai.chat.completions.stream(
-        model=model, messages=said("call a tool"), tools=[WEATHER], max_tokens=200, seed=1
+        model=model, messages=said("call a tool"), tools=[WEATHER], max_tokens=200, parallel_tool_calls=False
     ) as stream:
         kinds = {event.type for event in stream}
         final = stream.get_final_completion().choices[0]
@@ -155,7 +155,7 @@ def test_parallel_tool_calls_keep_their_own_ids(openai: OpenAI, kind: str, model
 
 def test_an_answer_fits_a_json_schema(openai: OpenAI, model: str) -> None:
     parsed = openai.chat.completions.parse(
-        model=model, messages=said("Who?"), response_format=Person, max_tokens=400, seed=5
+        model=model, messages=said("Who?"), response_format=Person, max_tokens=200
     )
     assert isinstance(parsed.choices[0].message.parsed, Person)
 
@@ -272,7 +272,7 @@ def test_the_responses_api_streams_typed_events(openai: OpenAI, model: str) -> N
 def test_the_responses_api_calls_functions(openai: OpenAI, model: str) -> None:
     tool = {"type": "function", "strict": False, **WEATHER["function"]}  # type: ignore[dict-item]
     answer = openai.responses.create(
-        model=model, input="call a tool", tools=[tool], max_output_tokens=1500  # type: ignore[list-item]
+        model=model, input="call a tool", tools=[tool], parallel_tool_calls=False, max_output_tokens=200  # type: ignore[list-item]
     )
     calls = [item for item in answer.output if item.type == "function_call"]
     assert [call.name for call in calls] == ["get_weather"]

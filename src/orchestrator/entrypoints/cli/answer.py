@@ -181,5 +181,7 @@ def chunks(response: httpx2.Response, answer: Answer) -> Iterator[dict[str, Any]
         if not isinstance(chunk, dict):
             continue
         if chunk.get("error"):
-            raise refusal(200, data.encode())
+            error = refusal(502, data.encode())
+            del error.details["status"]  # the answer itself had begun with 200
+            raise error
         yield chunk

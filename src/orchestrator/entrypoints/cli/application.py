@@ -13,16 +13,31 @@ from cyclopts import App, CycloptsError
 from orchestrator import __version__
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.entrypoints.cli import output
+from orchestrator.entrypoints.cli.access_keys import keys
+from orchestrator.entrypoints.cli.bans import bans
+from orchestrator.entrypoints.cli.breakers import breakers
 from orchestrator.entrypoints.cli.chat import chat
 from orchestrator.entrypoints.cli.completion import completion
 from orchestrator.entrypoints.cli.configuration import config
 from orchestrator.entrypoints.cli.doctor import doctor
 from orchestrator.entrypoints.cli.failure import DONE, INTERRUPTED, described, exit_code, told
+from orchestrator.entrypoints.cli.models import models
 from orchestrator.entrypoints.cli.nodes import nodes
 from orchestrator.entrypoints.cli.options import PLAIN, Format
+from orchestrator.entrypoints.cli.queue import queue
 from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, Serve
 from orchestrator.entrypoints.cli.start import start
+from orchestrator.entrypoints.cli.status import status
 
+ABOUT = """One service that runs AI work on a fleet.
+
+For example:
+
+- `orchestrator start`
+- `orchestrator status --watch`
+- `orchestrator nodes add gpu1 http://10.0.0.5:11434`
+- `orchestrator chat llama3 "Why is the sky blue?"`
+"""
 EPILOGUE = """\
 Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no service at the URL.
 Every command takes `--json`. Data goes to standard output, messages to standard error. NO_COLOR is honoured.
@@ -30,19 +45,19 @@ Every command takes `--json`. Data goes to standard output, messages to standard
 
 app = App(
     name="orchestrator",
-    help="One service that runs AI work on a fleet.",
+    help=ABOUT,
     help_epilogue=EPILOGUE,
     help_format="markdown",
     version=__version__,
     version_flags=["--version"],
     result_action="return_value",
 )
-for command in (start, nodes, chat, config, doctor, completion):
+for command in (start, status, nodes, models, chat, queue, breakers, bans, keys, config, doctor, completion):
     app.command(command)
 
 
 @app.command
-def version(form: Format = PLAIN) -> None:
+def version(*, form: Format = PLAIN) -> None:
     """Show the version.
 
     Examples: `orchestrator version`, `orchestrator version --json`

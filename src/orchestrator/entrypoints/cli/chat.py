@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Annotated, Any, TextIO
 
 from cyclopts import Parameter
@@ -72,7 +73,11 @@ def chat(
         if remote.json:
             output.print_json(ask(connection, path, question, None).facts())
             return
-        answer = ask(connection, path, question, Terminal())
+        terminal = Terminal()
+        try:
+            answer = ask(connection, path, question, terminal)
+        finally:
+            terminal.end()
     output.say(answer.speed(), "dim")
 
 
@@ -97,10 +102,8 @@ class Conversation:
         self._messages = list(messages)
 
     def run(self) -> None:
-        try:
+        with suppress(ImportError):  # a Python without it still reads lines
             import readline  # noqa: F401 - importing it gives `input` line editing and the arrow keys
-        except ImportError:
-            pass  # a Python without it still reads lines
         output.say(f"{self._body['model']} at {self._connection.url}. {HELP}", "dim")
         while (line := self._read()) is not None:
             match line.strip():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from cyclopts import App
+from cyclopts.completion import ShellDetectionError, detect_shell
 
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.failure import CommandFailed, WrongUsage
@@ -51,7 +53,7 @@ def install(
 
 
 @completion.command
-def show(shell: Shell | None = None, /, form: Format = PLAIN, *, runtime: Given) -> None:
+def show(shell: Shell | None = None, /, *, form: Format = PLAIN, runtime: Given) -> None:
     """Print the completion script.
 
     Examples: `orchestrator completion show zsh > _orchestrator`
@@ -70,12 +72,8 @@ def show(shell: Shell | None = None, /, form: Format = PLAIN, *, runtime: Given)
 
 
 def detected() -> Shell:
-    from cyclopts.completion import ShellDetectionError, detect_shell
-
-    try:
+    with suppress(ShellDetectionError):
         name = detect_shell()
-    except ShellDetectionError:
-        name = ""
-    if name not in ("bash", "zsh", "fish"):
-        raise WrongUsage("Which shell this is cannot be told: name it, bash, zsh or fish.")
-    return name
+        if name in get_args(Shell):
+            return cast(Shell, name)
+    raise WrongUsage("Which shell this is cannot be told: name it, bash, zsh or fish.")

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.connection import Connection
 from orchestrator.entrypoints.cli.failure import WrongUsage
-from orchestrator.entrypoints.cli.options import HERE, PLAIN, Format, Remote
+from orchestrator.entrypoints.cli.options import HERE, PLAIN, Flag, Format, Remote
 from orchestrator.entrypoints.cli.warnings import operator_warnings
 from orchestrator.settings import Origin, check_exposure, dump, keys, load, schema
 
@@ -25,8 +25,8 @@ def show(
     section: str | None = None,
     /,
     *,
-    origin: Annotated[bool, Parameter(negative=())] = False,
-    live: Annotated[bool, Parameter(negative=())] = False,
+    origin: Flag = False,
+    live: Flag = False,
     file: Annotated[Path | None, Parameter(name=["--config", "--file"])] = None,
     remote: Remote = HERE,
 ) -> None:
@@ -69,12 +69,13 @@ def show(
 
 def _live(remote: Remote) -> tuple[Mapping[str, Any], Mapping[str, Origin]]:
     with Connection(remote) as connection:
-        answer = connection.admin("GET", "/config", origin="true")
-    return answer["settings"], {path: Origin(*one) for path, one in answer["origins"].items()}
+        answer = connection.admin("GET", "/config")
+    origins = {path: Origin(one["source"], one["where"]) for path, one in answer["origins"].items()}
+    return answer["settings"], origins
 
 
 @config.command(name="schema")
-def show_schema(form: Format = PLAIN) -> None:
+def show_schema(*, form: Format = PLAIN) -> None:
     """Print the JSON Schema of a configuration file, for editors and checks.
 
     Examples: `orchestrator config schema > orchestrator.schema.json`
@@ -83,7 +84,7 @@ def show_schema(form: Format = PLAIN) -> None:
 
 
 @config.command
-def validate(file: Path, /, form: Format = PLAIN) -> None:
+def validate(file: Path, /, *, form: Format = PLAIN) -> None:
     """Check a configuration file, together with this shell's environment, without starting anything.
 
     Examples: `orchestrator config validate orchestrator.yaml`

@@ -11,7 +11,7 @@ from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.confirm import confirm
 from orchestrator.entrypoints.cli.connection import Connection, segment
 from orchestrator.entrypoints.cli.failure import FAILED, WrongUsage
-from orchestrator.entrypoints.cli.options import HERE, Remote
+from orchestrator.entrypoints.cli.options import HERE, Flag, Remote, Yes
 
 nodes = App(name="nodes", help="Model servers: list, add, change, drain and remove them.")
 
@@ -22,7 +22,7 @@ COLUMNS = ("id", "kind", "state", "in flight", "models", "latency ms", "url", "n
 
 
 @nodes.command(name="list")
-def list_nodes(remote: Remote = HERE) -> None:
+def list_nodes(*, remote: Remote = HERE) -> None:
     """List the nodes with their state.
 
     Examples: `orchestrator nodes list`, `orchestrator nodes list --json`
@@ -84,10 +84,15 @@ def add(
 
 
 @nodes.command
-def get(id: str, /, remote: Remote = HERE) -> None:
+def get(id: str, /, *, remote: Remote = HERE) -> None:
     """Show everything about one node.
 
     Examples: `orchestrator nodes get gpu1`
+
+    Parameters
+    ----------
+    id
+        Name of the node.
     """
     with Connection(remote) as connection:
         answer = connection.admin("GET", f"/servers/{segment(id)}")
@@ -145,9 +150,7 @@ def change(
 
 
 @nodes.command
-def remove(
-    id: str, /, *, yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative=())] = False, remote: Remote = HERE
-) -> None:
+def remove(id: str, /, *, yes: Yes = False, remote: Remote = HERE) -> None:
     """Remove a node for good; requests that it serves now may finish.
 
     Examples: `orchestrator nodes remove gpu1`, `orchestrator nodes remove gpu1 --yes`
@@ -184,10 +187,15 @@ def drain(id: str, /, *, reason: str = "", remote: Remote = HERE) -> None:
 
 
 @nodes.command
-def undrain(id: str, /, remote: Remote = HERE) -> None:
+def undrain(id: str, /, *, remote: Remote = HERE) -> None:
     """Take a drained node, or one in maintenance, back.
 
     Examples: `orchestrator nodes undrain gpu1`
+
+    Parameters
+    ----------
+    id
+        Name of the node.
     """
     with Connection(remote) as connection:
         answer = connection.admin("POST", f"/servers/{segment(id)}/undrain")
@@ -195,9 +203,7 @@ def undrain(id: str, /, remote: Remote = HERE) -> None:
 
 
 @nodes.command
-def maintenance(
-    id: str, /, *, reason: str = "", off: Annotated[bool, Parameter(negative=())] = False, remote: Remote = HERE
-) -> None:
+def maintenance(id: str, /, *, reason: str = "", off: Flag = False, remote: Remote = HERE) -> None:
     """Take a node out for maintenance, or back with --off.
 
     Examples: `orchestrator nodes maintenance gpu1 --reason "new fan"`, `orchestrator nodes maintenance gpu1 --off`

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -84,11 +85,15 @@ def print_fields(fields: Mapping[str, Any]) -> None:
     if not sys.stdout.isatty():
         print_text("\n".join(f"{name}\t{shown(value)}" for name, value in fields.items()))
         return
+    out().print(fields_table(fields))
+
+
+def fields_table(fields: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for name, value in fields.items():
         text = shown(value)
         table.add_row(Text(name, style="bold"), Text(text, style=STATE_STYLES.get(text, "")))
-    out().print(table)
+    return table
 
 
 def shown(value: Any) -> str:
@@ -108,3 +113,30 @@ def shown(value: Any) -> str:
 
 def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it: `350 ms`, `12.3 s`, `5 min`, `3 h 12 min`, `2 d 4 h`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def moment(milliseconds: int | None) -> str | None:
+    """A time since the epoch as local time."""
+    if milliseconds is None:
+        return None
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(milliseconds / 1000))
+
+
+def size(count: int) -> str | None:
+    """Bytes in GB or MB, as model files are sold; None for an unknown size."""
+    if not count:
+        return None
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.banner import Banner
-from orchestrator.entrypoints.cli.options import PLAIN, Format
+from orchestrator.entrypoints.cli.options import PLAIN, Flag, Format
 from orchestrator.entrypoints.cli.reload import Supervisor
 from orchestrator.entrypoints.cli.runtime import Given
 from orchestrator.entrypoints.cli.warnings import operator_warnings
@@ -28,11 +28,11 @@ def start(
     gguf: Annotated[list[Path] | None, Parameter(negative=())] = None,
     demo: bool | None = None,
     discover: bool | None = None,
-    reload: Annotated[bool, Parameter(negative=())] = False,
+    reload: Flag = False,
     form: Format = PLAIN,
     runtime: Given,
 ) -> None:
-    """Run the service until SIGTERM or SIGINT (Ctrl-C). With --json the greeting is one JSON object.
+    """Run the service until SIGTERM or SIGINT (Ctrl-C).
 
     Examples:
 
@@ -41,7 +41,7 @@ def start(
     - `orchestrator start --config orchestrator.yaml --port 8080`
     - `orchestrator start --no-demo --no-discover`
 
-    Flags win over the environment, which wins over the file.
+    Flags win over the environment, which wins over the file. With --json the greeting is one JSON object.
 
     Parameters
     ----------

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, FastAPI
 
 from orchestrator import __version__
 from orchestrator.domain.errors import ConfigurationError
-from orchestrator.entrypoints.http import admin, failure, health, models, ollama_models
+from orchestrator.entrypoints.http import admin, failure, health, models, ollama_models, openapi
 from orchestrator.entrypoints.http.guard import Guard, host_rule, origin_rule
 from orchestrator.entrypoints.http.permission import undeclared
 from orchestrator.entrypoints.http.plane import DataPlane
 from orchestrator.entrypoints.http.service import HttpService
 
-ROUTERS: tuple[APIRouter, ...] = (health.router, models.router, ollama_models.router, *admin.ROUTERS)
+ROUTERS: tuple[APIRouter, ...] = (health.router, models.router, ollama_models.router, *admin.ROUTERS, openapi.router)
 
 
 def control_plane(service: HttpService) -> FastAPI:
     """The FastAPI application. Raises ConfigurationError when a route declares no permission."""
+    app = _routed()
+    app.state.service = service
+    failure.install(app)
+    missing = undeclared(app)
+    if missing:
+        raise ConfigurationError(f"These routes declare no permission: {', '.join(missing)}")
+    return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document of every service of this release."""
+    return openapi.document(_routed())
+
+
+def _routed() -> FastAPI:
     app = FastAPI(
         title="Orchestrator",
         version=__version__,
@@ -24,13 +41,8 @@ def control_plane(service: HttpService) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.service = service
-    failure.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    missing = undeclared(app)
-    if missing:
-        raise ConfigurationError(f"These routes declare no permission: {', '.join(missing)}")
     return app
 
 
@@ -43,6 +55,7 @@ def data_plane(service: HttpService) -> DataPlane:
         origin_rule(tuple(server.cors_origins)),
         revision=lambda: service.keyring.revision,
         max_body=server.max_body,
+        max_header=server.max_header,
         keep_alive=server.keep_alive,
         body_timeout=server.header_timeout,
     )

@@ -47,17 +47,19 @@ class DataPlane:
         *,
         revision: Callable[[], int],
         max_body: int,
+        max_header: int,
         keep_alive: float,
         body_timeout: float,
     ) -> None:
-        """`authenticate(headers, peer)` raises Unauthenticated; `revision()` changes when keys do; `max_body`
-        is in bytes, times are in seconds."""
+        """`authenticate(headers, peer)` raises Unauthenticated; `revision()` changes when keys do; sizes
+        are in bytes, times are in seconds."""
         self.gateway = gateway
         self.authenticate = authenticate
         self.host_allowed = host_allowed
         self.origin_allowed = origin_allowed  # (Origin, Host)
         self.revision = revision
         self.max_body = max_body
+        self.max_header = max_header
         self.keep_alive = keep_alive
         self.body_timeout = body_timeout
         self.endpoints: dict[bytes, Endpoint] = {path.encode(): end for path, end in ENDPOINTS.items()}

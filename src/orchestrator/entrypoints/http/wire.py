@@ -7,6 +7,7 @@ safe, because the ASGI application serves the same paths (docs/adr/0002).
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from orchestrator.domain.errors import InvalidRequest, OrchestratorError, TooLar
 from orchestrator.entrypoints.http.plane import FORM, DataPlane
 from orchestrator.services.gateway.exchange import Exchange
 
-MAX_HEAD = 64 * 1024
+LINGER = 2.0  # seconds
 MAX_PIPELINED = 64 * 1024  # bytes of further requests that are kept while one is served
 
 # RFC 9110 field lines without the forms that parsers read differently: no folding, no blank before the colon, no
@@ -92,6 +93,8 @@ class WireProtocol(HttpToolsProtocol):
         self._known: _Known | None = None
         self._pending = b""  # pipelined bytes
         self._parsing = False  # uvicorn's parser is inside a request
+        self._in_head = False  # and inside its head
+        self._head_size = 0
         self._discarding = False  # an error was answered before the body was read
         self._head = b""  # the head of a streamed answer, until its first bytes
         self._keep = True
@@ -109,19 +112,48 @@ class WireProtocol(HttpToolsProtocol):
         elif self._discarding:
             return
         elif self._parsing or (self.cycle is not None and not self.cycle.response_complete):
-            super().data_received(data)
+            self._parse(data)
         elif data.startswith(b"POST /") and self._take(data):
             self._unset_keepalive_if_required()
         else:
             self.expires = 0.0
-            super().data_received(data)
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        """uvicorn's own way, with limits that it lacks: on the size of a head and on the time a request may take to
+        arrive."""
+        super().data_received(data)
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > self.plane.max_header:
+                self._too_large()
+        if self._parsing and not self.expires:
+            self.expires = self.plane.gateway.clock.tick() + self.plane.body_timeout
+
+    def _too_large(self) -> None:
+        head = self.plane.opening(431, self.server_state.default_headers)
+        self.transport.write(head + b"content-length: 0\r\n" + GOODBYE + b"\r\n")
+        self._linger()
+
+    def _linger(self) -> None:
+        """Closes our side and reads on for a moment, unheeding: a reset would take the answer from the client."""
+        self._discarding = True
+        self.expires = self.plane.gateway.clock.tick() + LINGER
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def on_message_begin(self) -> None:
-        self._parsing = True
+        self._parsing = self._in_head = True
+        self._head_size = 0
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._parsing = False
+        self.expires = 0.0
         super().on_message_complete()
 
     def _take(self, data: bytes) -> bool:
@@ -129,7 +161,7 @@ class WireProtocol(HttpToolsProtocol):
         line_end = data.find(b"\r\n", 0, 256)
         path, _, version = data[5:line_end].partition(b" ")
         endpoint = self.plane.endpoints.get(path)
-        head_end = data.find(b"\r\n\r\n", line_end, MAX_HEAD)
+        head_end = data.find(b"\r\n\r\n", line_end, self.plane.max_header)
         if endpoint is None or version != b"HTTP/1.1" or head_end < 0:
             return False
         block = data[line_end + 2 : head_end + 2]
@@ -226,7 +258,6 @@ class WireProtocol(HttpToolsProtocol):
         if not whole:
             self._keep = False
             self._discarding = True
-            self.expires = self.plane.gateway.clock.tick() + 2.0
         self.respond(error.status, b"content-type: application/json\r\n", self.plane.refusal(endpoint, error))
 
     # The answer (ports.client.ClientSide)
@@ -267,8 +298,7 @@ class WireProtocol(HttpToolsProtocol):
         self._exchange = None
         self._serving = False
         if self._discarding:
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
+            self._linger()
         elif not self._keep:
             self.transport.close()
         elif self._pending:
@@ -283,6 +313,10 @@ class WireProtocol(HttpToolsProtocol):
             self.data_received(data)
 
     # The connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
+        self.expires = self.plane.gateway.clock.now + self.plane.keep_alive
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, self._exchange = self._exchange, None

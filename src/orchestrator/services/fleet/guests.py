@@ -30,16 +30,12 @@ class Guests:
         return await self._registry.tombstones()
 
     def take(self, spec: NodeSpec) -> FleetNode:
-        """Adds a node. One that is there moves to the new URL and key, and keeps everything else; for a new one a drain
-        or maintenance of an earlier process holds on."""
+        """Adds a node, or moves one to a new URL. What an operator changed about it, now or in an earlier process,
+        stays: its state, concurrency, weight and labels."""
         node = self._fleet.get(spec.id)
-        if node is not None:
-            spec = replace(node.spec, url=spec.url, api_key=spec.api_key, kind=spec.kind, models=spec.models)
-        elif (known := self._known.get(spec.id)) is not None:
+        known = node.spec if node is not None else self._known.get(spec.id)
+        if known is not None:
             spec = replace(
-                spec,
-                admin_state=known.admin_state,
-                admin_reason=known.admin_reason,
-                admin_since=known.admin_since,
+                known, url=spec.url, api_key=spec.api_key, kind=spec.kind, models=spec.models, source=spec.source
             )
         return self._registry.adopt(spec)

@@ -141,7 +141,8 @@ class Registry:
         """Changes a registration. Raises NotFound, InvalidRequest."""
         async with self._changing:
             node = self.node(node_id)
-            if not changes.keys() <= {"admin_state", "admin_reason", "admin_since"}:
+            own = node.spec.source in (NodeSource.EMBEDDED, NodeSource.DEMO)  # no node without what this process runs
+            if not own and not changes.keys() <= {"admin_state", "admin_reason", "admin_since"}:
                 changes["source"] = NodeSource.API
             spec = validate(replace(node.spec, **changes))
             await self._storage.nodes.put(spec)

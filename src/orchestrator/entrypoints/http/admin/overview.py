@@ -12,6 +12,7 @@ from orchestrator.domain.access import Permission, Principal, allowed
 from orchestrator.domain.errors import NotFound
 from orchestrator.entrypoints.http.admin.breakers import word
 from orchestrator.entrypoints.http.admin.route import admin_router, audit, milliseconds, service_of
+from orchestrator.entrypoints.http.models import permitted
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.services.fleet.node import FleetNode
@@ -114,12 +115,15 @@ async def requests_in_flight(request: Request, principal: Principal = FLEET_READ
 async def model_map(request: Request, principal: Principal = MODELS_READ) -> dict[str, Any]:
     """Which healthy servers have a model, and which models a server has."""
     service = service_of(request)
-    healthy = service.fleet.catalogue.by_model(_healthy(service))
+    healthy = _models(service, principal)
     by_server = service.fleet.catalogue.by_node()
     return {
         "success": True,
         "modelToServers": healthy,
-        "serverToModels": {node_id: by_server.get(node_id, []) for node_id in service.fleet.nodes},
+        "serverToModels": {
+            node_id: [name for name in by_server.get(node_id, []) if permitted(service.fleet, principal, name)]
+            for node_id in service.fleet.nodes
+        },
         "totalModels": len(healthy),
         "totalServers": len(service.fleet.nodes),
     }
@@ -129,7 +133,7 @@ async def model_map(request: Request, principal: Principal = MODELS_READ) -> dic
 async def models(request: Request, principal: Principal = MODELS_READ) -> dict[str, Any]:
     """The models of healthy servers, sorted, with where they are and where they are in memory."""
     service = service_of(request)
-    found = service.fleet.catalogue.by_model(_healthy(service))
+    found = _models(service, principal)
     names = sorted(found)
     return {
         "success": True,
@@ -213,13 +217,11 @@ def _drain(service: HttpService, state: DrainState | None) -> dict[str, Any]:
     }
 
 
-def _healthy(service: HttpService) -> Any:
+def _models(service: HttpService, principal: Principal) -> dict[str, list[str]]:
+    """The models of healthy servers that the key may know of, each with its servers."""
     nodes = service.fleet.nodes
-
-    def visible(node_id: str, model: str) -> bool:
-        return nodes[node_id].healthy
-
-    return visible
+    found = service.fleet.catalogue.by_model(lambda node_id, model: nodes[node_id].healthy)
+    return {name: servers for name, servers in found.items() if permitted(service.fleet, principal, name)}
 
 
 def _model(service: HttpService, name: str, servers: list[str]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""OpenTelemetry traces. Importing `orchestrator.adapters.otel.traces` needs the extra `otel`."""
