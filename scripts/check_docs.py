@@ -55,10 +55,41 @@ def errors_page() -> str:
 
 
 def metrics_page() -> str:
-    metrics: dict[str, str] = import_module("orchestrator.services.metrics").METRICS
-    rows = [f"| `{name}` | {text} |" for name, text in sorted(metrics.items())]
-    intro = "`GET /metrics` answers in the Prometheus text format. Counters are since the start of the process."
-    return "\n".join(["# Metrics", "", NOTE, "", intro, "", "| metric | meaning |", "|---|---|", *rows, ""])
+    metrics: dict[str, Any] = import_module("orchestrator.services.metrics").METRICS
+    rows = [
+        f"| `{name}` | {one.kind} | {', '.join(f'`{label}`' for label in one.labels)} | {one.help} |"
+        for name, one in metrics.items()
+    ]
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            NOTE,
+            "",
+            "`GET /metrics` answers in the Prometheus text format, and in OpenMetrics where the `Accept` header asks for",
+            "it. It needs no key unless `metrics.require_auth` is set, and is not there when `metrics.enabled` is false.",
+            "Counters and histograms are since the start of the process. The numbers of the process itself have",
+            "Prometheus' usual names (`process_cpu_seconds_total`, `process_resident_memory_bytes`, ...).",
+            "",
+            "`server` is a node's id; `model` is the catalogue's name. The first 500 models have a label of their own,",
+            "those after them share `other`. A histogram `x` is told as `x_bucket`, `x_sum` and `x_count`.",
+            "",
+            "Gauges over a window are computed from the history when somebody asks. The history is bounded",
+            "(`history.capacity`); `orchestrator_window_covered_seconds` tells how far back it reaches.",
+            "",
+            "| metric | kind | labels | meaning |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def log_names() -> list[str]:
+    """Every event, and every field of the request log."""
+    request = import_module("orchestrator.adapters.logging.request")
+    fields = [name for line in (request.RequestLine, request.TriedNode) for name in line.__struct_fields__]
+    return [*import_module("orchestrator.services.events").EVENTS, *fields]
 
 
 def commands_page() -> str:
@@ -115,11 +146,12 @@ class Page:
 PAGES = {
     "errors": Page("docs/reference/errors.md", text=errors_page),
     "metrics": Page("docs/reference/metrics.md", text=metrics_page),
-    "commands": Page("docs/reference/commands.md", text=commands_page),
+    "commands": Page("docs/reference/cli.md", text=commands_page),
     "routes": Page("docs/reference/routes.md", text=routes_page),
+    "logs": Page("docs/reference/logs.md", names=log_names),
     "settings": Page("docs/reference/settings.md", names=settings),
 }
-CHECKED = ("errors",)
+CHECKED = ("errors", "commands")
 
 
 def problems(page: Page) -> list[str]:

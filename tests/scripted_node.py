@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-MODELS = json.dumps({"object": "list", "data": [{"id": "demo", "object": "model"}]}).encode()
+GOOD = {
+    b"GET /v1/models": json.dumps({"object": "list", "data": [{"id": "demo", "object": "model"}]}).encode(),
+    b"GET /api/tags": json.dumps({"models": [{"name": "demo:latest", "digest": "d"}]}).encode(),
+    b"POST /api/show": b"{}",
+}
 
 
 def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
@@ -17,8 +21,14 @@ def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
     return b"\r\n".join([*lines, b"", b""]) + body
 
 
+def chunked(*pieces: bytes, kind: bytes = b"text/event-stream", end: bytes = b"0\r\n\r\n") -> list[bytes]:
+    """A streamed answer: its head, one chunk for each piece, and the end of the framing."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return [head, *(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces), end]
+
+
 class ScriptedNode:
-    """Kind `openai`. Health checks are answered well; every POST gets `answer`, piece by piece, and then, with
+    """Of any kind. Health checks are answered well; every other POST gets `answer`, piece by piece, and then, with
     `close`, the end of the connection. `heads` are the request heads that came with a POST, `bodies` their bodies."""
 
     def __init__(self, *answer: bytes, close: bool = False) -> None:
@@ -61,13 +71,14 @@ class ScriptedNode:
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
-        if head.startswith(b"GET "):
-            good = head.startswith(b"GET /v1/models ")
-            writer.write(whole(MODELS) if good else whole(b"{}", status=b"404 Not Found"))
+        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        body = await reader.readexactly(int(lengths[0].partition(b":")[2]) if lengths else 0)
+        good = GOOD.get(head.partition(b" HTTP/")[0].partition(b"?")[0])
+        if good is not None or head.startswith(b"GET "):
+            writer.write(whole(good) if good is not None else whole(b"{}", status=b"404 Not Found"))
             return True
-        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        self.bodies.append(await reader.readexactly(int(length.partition(b":")[2])))
         self.heads.append(head)
+        self.bodies.append(body)
         for piece in self.answer:
             writer.write(piece)
             await writer.drain()

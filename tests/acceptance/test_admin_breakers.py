@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
-
 from admin_api import admin, prompt
+
 from orchestrator.testing.model_server import ModelServer
 from service import RunningService
 
@@ -151,7 +151,10 @@ async def test_an_open_breaker_recovers_unaided(tmp_path: Path) -> None:
     retry = {"max_attempts": 1}
     async with (
         ModelServer(["one"]) as server,
-        admin(tmp_path, nodes=nodes(server), circuit_breaker=rules | {"min_requests": 1}, retry=retry) as (running, api),
+        admin(tmp_path, nodes=nodes(server), circuit_breaker=rules | {"min_requests": 1}, retry=retry) as (
+            running,
+            api,
+        ),
     ):
         await running.healthy(1)
         server.mode("status", status=500)

@@ -103,8 +103,8 @@ async def test_a_node_that_hangs_before_its_headers_is_left_for_another(plane: s
 
 @every_plane
 async def test_a_refused_connection_fails_over(plane: str, tmp_path: Path) -> None:
-    config = {"health_check": {"enabled": False}, "circuit_breaker": {"enabled": False}}
-    async with fleet(tmp_path, plane=plane, config={**config, "health_check": {"failure_threshold": 100}}) as tried:
+    config = {"health_check": {"failure_threshold": 100}, "circuit_breaker": {"enabled": False}}
+    async with fleet(tmp_path, plane=plane, config=config) as tried:
         await tried.nodes["a"].kill()
 
         trace = await until_it_strikes(tried, ANTHROPIC)
@@ -228,7 +228,7 @@ async def test_retries_stay_within_their_budget(tmp_path: Path) -> None:
         "retry": {"budget_ratio": 0.2, "budget_min_per_second": 0.1, "backoff_base": 0.001},
         "circuit_breaker": {"enabled": False},
     }
-    async with fleet(tmp_path, config=config) as tried:
+    async with fleet(tmp_path, config=config, max_concurrency=256) as tried:
         for node in tried.nodes.values():
             node.mode("status", status=500)
 

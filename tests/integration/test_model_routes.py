@@ -288,14 +288,14 @@ async def test_a_pull_that_breaks_off_does_not_end_cleanly(
 
 
 async def test_ollamas_own_client_lists_and_shows(running: RunningService) -> None:
-    client = ollama.AsyncClient(host=running.url)
-    assert {one.model for one in (await client.list()).models} >= {"llama3:latest", "gpt-x", "best"}
-    assert (await client.ps()).models == []
-    assert (await client.show("llama3")).capabilities
-    assert (await client.show("gpt-x")).modelinfo == {}
-    with pytest.raises(ollama.ResponseError) as refused:
-        await client.pull("llama3")
-    assert refused.value.status_code == 400
+    async with ollama.AsyncClient(host=running.url) as client:
+        assert {one.model for one in (await client.list()).models} >= {"llama3:latest", "gpt-x", "best"}
+        assert (await client.ps()).models == []
+        assert (await client.show("llama3")).capabilities
+        assert (await client.show("gpt-x")).modelinfo == {}
+        with pytest.raises(ollama.ResponseError) as refused:
+            await client.pull("llama3")
+        assert refused.value.status_code == 400
 
 
 async def test_openais_own_client_lists(running: RunningService) -> None:

@@ -201,8 +201,3 @@ def live_configuration(
 ) -> Configuration[Settings]:
     """`loaded` without the database, `settings` with it: those that the parts were built from."""
     return Configuration(SettingsFiles(loaded), store, parts, parts.clock, loaded.settings, settings)
-
-
-def set_log_level(level: str) -> None:
-    """The hook for `logging.level`."""
-    logging.getLogger().setLevel(level.upper())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ from types import FrameType
 import uvicorn
 import uvloop
 
+from orchestrator import __version__
 from orchestrator.bootstrap.service import Service, assemble
+from orchestrator.bootstrap.telemetry import observed, open_logs
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.entrypoints.http.app import application, data_plane
 from orchestrator.entrypoints.http.plane import DataPlane
@@ -25,6 +28,7 @@ GC_THRESHOLD = (20_000, 20, 100)  # exchanges are freed by reference counts; Pyt
 SWEEP = 1.0  # seconds between two looks at idle client connections
 LAST_WORDS = 1.0  # seconds of the grace time kept for telling clients that it is over
 
+_log = logging.getLogger("orchestrator.service")
 Started = Callable[[Service, int], None]
 
 
@@ -53,6 +57,7 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(sig)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        _log.info("service_stopping", extra={"active": len(self._service.gateway.active)})
         self._service.ready = False
         self._service.gateway.close()
         super().handle_exit(sig, frame)
@@ -110,34 +115,43 @@ async def serve(loaded: Loaded, started: Started | None = None) -> None:
 
     Raises ConfigurationError and StorageUnavailable before anything listens.
     """
-    check_exposure(loaded.settings)
-    sockets = listen(loaded.settings)
+    with open_logs(loaded.settings) as logs:
+        check_exposure(loaded.settings)
+        sockets = listen(loaded.settings)
+        try:
+            async with assemble(loaded, logs.redactor.hide) as service:
+                with observed(service, logs):
+                    await _serve(service, sockets, started)
+            _log.info("service_stopped")
+        finally:
+            for sock in sockets:
+                sock.close()
+
+
+async def _serve(service: Service, sockets: list[socket.socket], started: Started | None) -> None:
+    plane = data_plane(service)
+    server = Server(server_config(service, plane), service)
+    helpers = [
+        asyncio.create_task(_sweep(server, plane)),
+        asyncio.create_task(_announce(server, service, sockets[0].getsockname()[1], started)),
+    ]
+    gc.set_threshold(*GC_THRESHOLD)
+    gc.collect()
+    gc.freeze()  # what lives as long as the process need not be looked at again
     try:
-        async with assemble(loaded) as service:
-            plane = data_plane(service)
-            server = Server(server_config(service, plane), service)
-            helpers = [
-                asyncio.create_task(_sweep(server, plane)),
-                asyncio.create_task(_announce(server, service, sockets[0].getsockname()[1], started)),
-            ]
-            gc.set_threshold(*GC_THRESHOLD)
-            gc.collect()
-            gc.freeze()  # what lives as long as the process need not be looked at again
-            try:
-                await server.serve(sockets)
-            finally:
-                for task in helpers:
-                    task.cancel()
-                await asyncio.gather(*helpers, return_exceptions=True)
+        await server.serve(sockets)
     finally:
-        for sock in sockets:
-            sock.close()
+        for task in helpers:
+            task.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
 
 
 async def _announce(server: Server, service: Service, port: int, started: Started | None) -> None:
     await server.listening.wait()
     service.ready = True
     service.stop = lambda: server.handle_exit(signal.SIGTERM, None)
+    fields = {"version": __version__, "port": port, "nodes": len(service.fleet.nodes)}
+    _log.info("service_started", extra=fields)
     if started is not None:
         started(service, port)
 

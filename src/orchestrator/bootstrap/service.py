@@ -10,14 +10,16 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from orchestrator import __version__
 from orchestrator.adapters.anthropic.probe import AnthropicProbe
 from orchestrator.adapters.http1.pool import ConnectionPool
+from orchestrator.adapters.logging import set_level
 from orchestrator.adapters.ollama.probe import OllamaProbe
 from orchestrator.adapters.openai.probe import OpenAIProbe
+from orchestrator.adapters.prometheus import PrometheusExposition
 from orchestrator.bootstrap import values
-from orchestrator.bootstrap.configuration import LiveParts, live_configuration, restore, set_log_level
+from orchestrator.bootstrap.configuration import LiveParts, live_configuration, restore
 from orchestrator.bootstrap.nodes import bring_nodes, embedded_engines, keep
-from orchestrator.bootstrap.storage import open_storage
 from orchestrator.domain.limiter import RateLimiter
 from orchestrator.domain.node import NodeKind
 from orchestrator.domain.placement import Placement, Roster
@@ -36,7 +38,11 @@ from orchestrator.services.gateway.drain import Drain
 from orchestrator.services.gateway.exchange import Exchange
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.keys import Keyring
+from orchestrator.services.metrics import Metrics
 from orchestrator.settings import Loaded, Settings
+from orchestrator.storage import open_storage
+
+Hide = Callable[[str | None], str | None]
 
 
 @dataclass(slots=True)
@@ -56,6 +62,7 @@ class Service:
     configuration: Configuration[Settings]
     identifier: Identifier
     drain: Drain
+    metrics: Metrics
     started_at: float
     ready: bool = False
     stop: Callable[[], None] = lambda: None  # ends `serve` as SIGTERM does; set once it listens
@@ -78,15 +85,17 @@ def probes(upstream: ConnectionPool) -> Mapping[NodeKind, Probe]:
 
 
 @asynccontextmanager
-async def assemble(loaded: Loaded) -> AsyncGenerator[Service]:
-    """Puts a service together from its settings and keeps its loops running until the block ends."""
+async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncGenerator[Service]:
+    """Puts a service together from its settings and keeps its loops running until the block ends. `hide` is told of
+    every node's key, so that logs never show one."""
     settings = loaded.settings
     engines = embedded_engines(settings)
     async with AsyncExitStack() as stack:
-        storage = await stack.enter_async_context(open_storage(settings))
+        opening = open_storage(settings.database_url, busy_timeout=settings.database.timeout)
+        storage = await stack.enter_async_context(opening)
         start = await restore(loaded, storage.overrides)
         settings = start.settings
-        service = _build(loaded, start, storage)
+        service = _build(loaded, start, storage, hide)
         stack.push_async_callback(service.upstream.close)
         await service.keyring.load()
         await service.registry.load(values.node_specs(settings), values.aliases(settings))
@@ -110,7 +119,7 @@ def log_bug(request_id: str, error: Exception) -> None:
     logging.getLogger("orchestrator.gateway").error("request %s failed", request_id, exc_info=error)
 
 
-def _build(loaded: Loaded, start: Loaded, storage: Storage) -> Service:
+def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Service:
     """`loaded` is what file, environment and flags say, `start` the same with the changes kept in the database."""
     settings = start.settings
     clock = Clock()
@@ -118,7 +127,7 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage) -> Service:
     fast_rand = random.Random(secrets.randbits(64)).random  # noqa: S311 - placement needs speed, not secrecy
     upstream = ConnectionPool(max_idle_per_target=settings.gateway.max_connections_per_node)
     fleet = Fleet(
-        clock, Roster(), values.breaker_policy(settings), rand, lambda spec: values.resolve_secret(spec.api_key)
+        clock, Roster(), values.breaker_policy(settings), rand, lambda spec: hide(values.resolve_secret(spec.api_key))
     )
     health = Health(fleet, probes(upstream), values.health_rules(settings))
     registry = Registry(fleet, health, upstream, storage)
@@ -148,7 +157,7 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage) -> Service:
         default_limit=settings.auth.rate_limit,
     )
     keyring.configure(values.principals(settings))
-    parts = LiveParts(fleet, health, gateway, set_log_level)
+    parts = LiveParts(fleet, health, gateway, set_level)
     return Service(
         loaded=start,
         clock=clock,
@@ -161,7 +170,8 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage) -> Service:
         gateway=gateway,
         keyring=keyring,
         configuration=live_configuration(loaded, settings, storage.overrides, parts),
-        identifier=Identifier(upstream, lambda spec: values.resolve_secret(spec.api_key)),
+        identifier=Identifier(upstream, lambda spec: hide(values.resolve_secret(spec.api_key))),
         drain=Drain(gateway),
+        metrics=Metrics(fleet, gateway, PrometheusExposition(), version=__version__),
         started_at=clock.epoch,
     )

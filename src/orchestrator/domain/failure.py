@@ -61,6 +61,7 @@ _KINDS: tuple[tuple[type[UpstreamError], FailureKind], ...] = (
 # The model cannot do what was asked: no other node's copy of it can either.
 _WRONG_MODEL = re.compile(
     r"does not support (?:generate|chat|completions?|embed\w*|tools?|thinking|vision|images?|insert)\b"
+    r"|\b(?:image|audio) input is not supported"  # llama.cpp, with status 500
     r"|only supports? embeddings?|is an embedding model|unsupported model (?:format|type)",
     re.IGNORECASE,
 )

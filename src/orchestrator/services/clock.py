@@ -22,6 +22,11 @@ class Clock:
         self.epoch = self._wall + now
         return now
 
+    def wall(self) -> float:
+        """Reads the clock anew; seconds since the epoch."""
+        self.tick()
+        return self.epoch
+
     def adjust(self) -> None:
         """Follows the system's wall clock, which may be set while the service runs."""
         self._wall = time() - self.tick()

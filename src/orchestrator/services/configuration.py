@@ -7,6 +7,7 @@ is in force never differs from what the operator reads.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -17,6 +18,7 @@ from orchestrator.ports.overrides import OverrideEntry, OverrideStore
 from orchestrator.services.clock import Clock
 
 S = TypeVar("S")
+_log = logging.getLogger("orchestrator.configuration")
 Apply = Callable[[S, S], None]  # (before, after); raising leaves the settings as they were
 
 
@@ -84,6 +86,7 @@ class Configuration(Generic[S]):
                 )
             if differences:
                 await self._put_in_force(wanted, who, self._base)
+                _tell(differences, who)
             return differences
 
     async def reload(self, who: str, path: str | None = None, *, discard: bool = False) -> Reloaded:
@@ -98,6 +101,7 @@ class Configuration(Generic[S]):
             running = self._source.live(self._settings, wanted)
             differences = self._source.compare(self._settings, running)
             await self._put_in_force(running, who, base)
+            _tell(differences, who)
             self._waiting = tuple(one.path for one in self._source.compare(running, wanted))
             kept = [one.path for one in self._source.compare(base, wanted)]
             return Reloaded(differences, kept, self._waiting)
@@ -121,3 +125,9 @@ class Configuration(Generic[S]):
             raise
         self._base = base
         self._settings = wanted
+
+
+def _tell(differences: Sequence[Difference], who: str) -> None:
+    for one in differences:
+        fields = {"setting": one.path, "old": one.old, "new": one.new, "who": who}
+        _log.info("setting_changed", extra=fields)

@@ -6,7 +6,7 @@ from pydantic import field_validator
 
 from orchestrator.settings.section import Duration, Section, setting
 
-DATABASE_SCHEMES = ("sqlite", "postgresql")
+DATABASE_SCHEMES = ("sqlite", "postgresql", "memory")
 
 
 class Database(Section):
@@ -14,7 +14,8 @@ class Database(Section):
 
     url: str | None = setting(
         None,
-        "sqlite:///path or postgresql://user:password@host/name; none means orchestrator.db in data_dir.",
+        "sqlite:///path, postgresql://user:password@host/name, or memory:// (kept until the process ends); "
+        "none means orchestrator.db in data_dir.",
         secret=True,
         repr=False,
     )
@@ -28,7 +29,7 @@ class Database(Section):
             return None
         scheme, mark, _ = value.partition("://")
         if not mark or scheme.partition("+")[0] not in DATABASE_SCHEMES:
-            raise ValueError("must start with sqlite:/// or postgresql://")
+            raise ValueError("must start with sqlite:///, postgresql:// or memory://")
         return value
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 MAX_HEAD = 64 * 1024
 _JOIN_BELOW = 64 * 1024  # below this size one write of a copy beats two writes
 
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
-_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*?)[ \t]*\r\n")
+# Each finds every line of its name, those next to each other and those with a blank before the colon too.
+_LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)")
+_CODING = re.compile(rb"\r\ntransfer-encoding[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)")
 _TYPE = re.compile(rb"\r\ncontent-type:[ \t]*([^\r\n]*?)[ \t]*\r\n")
 _CONNECTION = re.compile(rb"\r\nconnection:[ \t]*([^\r\n]*?)[ \t]*\r\n")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
@@ -215,16 +216,18 @@ class Connection(asyncio.Protocol):
         lower = lines.lower()
         connection = _CONNECTION.search(lower)
         self._keep = version == b"1" and (connection is None or b"close" not in connection[1])
-        coding = _CODING.search(lower)
+        coding = _CODING.findall(lower)
         length = _LENGTH.findall(lower)
-        if len(length) > 1 or (length and coding) or (not length and b"\r\ncontent-length:" in lower):
+        if len(length) + len(coding) > 1 or (length and not (length[0].isdigit() and len(length[0]) <= 18)):
             raise MalformedAnswer("The node's response has an ambiguous length.")
+        if lower.count(b"\n") != lower.count(b"\r\n"):
+            raise MalformedAnswer("A header line of the node's response does not end with CRLF.")
         self._chunked = None
         self._left = int(length[0]) if length else None
         if call.bodiless or status in (204, 304):
             self._left = 0
-        elif coding is not None:
-            if coding[1] != b"chunked":
+        elif coding:
+            if coding[0] != b"chunked":
                 raise MalformedAnswer("The node's response has an unknown transfer coding.")
             self._chunked = ChunkedBody()
         elif self._left is None:

@@ -41,8 +41,8 @@ def serve(order: Order) -> xllamacpp.Server:
     if order.threads:
         params.cpuparams.n_threads = order.threads
         params.cpuparams_batch.n_threads = order.threads
-    if order.mean_pooling:
-        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    if order.last_pooling:
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST
     if order.whole_batch and order.context:
         params.n_batch = params.n_ubatch = order.context
     return xllamacpp.Server(params)

@@ -160,7 +160,7 @@ class LlamaEngine:
             parallel=options.parallel,
             threads=options.threads,
             gpu_layers=options.gpu_layers,
-            mean_pooling=not model.pooled,
+            last_pooling=not model.pooled,
             whole_batch=model.encoder,
         )
 

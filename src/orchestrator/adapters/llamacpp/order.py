@@ -20,7 +20,7 @@ class Order:
     parallel: int  # requests at a time
     threads: int  # 0: llama.cpp decides
     gpu_layers: int  # -1: llama.cpp decides
-    mean_pooling: bool  # for models that do not say how embeddings are to be pooled
+    last_pooling: bool  # for models made for answers: as Ollama does, and the only way for long texts
     whole_batch: bool  # for encoders, which must see a text at once
 
     def encode(self) -> bytes:

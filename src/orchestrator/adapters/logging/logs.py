@@ -29,6 +29,14 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def set_level(level: str) -> None:
+    """debug, info, warning or error; from now on. Libraries are only heard from warning up."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(number)
+    logging.getLogger().setLevel(max(number, logging.WARNING))
+
+
 class Logs(logging.Handler):
     """Configures `logging` for as long as it is open."""
 
@@ -61,20 +69,13 @@ class Logs(logging.Handler):
         )
         self.writer = Writer(self._lost)
         self._before = {name: logging.getLogger(name).level for name in ("", *TALKATIVE)}
-        self.set_level(level)
+        set_level(level)
         logging.getLogger().addHandler(self)
 
     @property
     def request_outputs(self) -> Sequence[Output]:
         """Where lines of requests go: the file, without one standard error."""
         return (self._file or self._stream,)
-
-    def set_level(self, level: str) -> None:
-        """debug, info, warning or error; from now on. Libraries are only heard from warning up."""
-        number = logging.getLevelNamesMapping()[level.upper()]
-        for name in TALKATIVE:
-            logging.getLogger(name).setLevel(number)
-        logging.getLogger().setLevel(max(number, logging.WARNING))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

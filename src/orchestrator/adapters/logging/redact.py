@@ -45,13 +45,13 @@ class Redactor:
         self._secrets: set[str] = set()
         self._known: re.Pattern[str] | None = None
 
-    def add(self, secret: str | None) -> None:
-        """From now on this text never appears."""
-        if secret is None or len(secret) < _SHORTEST or secret in self._secrets:
-            return
-        self._secrets.add(secret)
-        longest_first = sorted(self._secrets, key=len, reverse=True)
-        self._known = re.compile("|".join(re.escape(one) for one in longest_first))
+    def hide(self, secret: str | None) -> str | None:
+        """From now on this text never appears. Returns it."""
+        if secret is not None and len(secret) >= _SHORTEST and secret not in self._secrets:
+            self._secrets.add(secret)
+            longest_first = sorted(self._secrets, key=len, reverse=True)
+            self._known = re.compile("|".join(re.escape(one) for one in longest_first))
+        return secret
 
     def text(self, text: str) -> str:
         if len(text) > LONGEST:

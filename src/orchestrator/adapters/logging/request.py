@@ -57,18 +57,16 @@ class RequestLine(msgspec.Struct, tag_field="event", tag="request", omit_default
 
 
 class RequestLog:
-    """`ports.telemetry.RequestSink` that writes to the logs' outputs. `enabled` may change at any time."""
+    """`ports.telemetry.RequestSink` that writes to the logs' outputs. Asks `enabled` once for each batch."""
 
-    def __init__(self, logs: Logs, *, enabled: bool) -> None:
-        self.enabled = enabled
+    def __init__(self, logs: Logs, enabled: Callable[[], bool]) -> None:
+        self._enabled = enabled
         self._logs = logs
         self._pending: list[FinishedRequest] = []
         self._timer: asyncio.TimerHandle | None = None
         self._encode = msgspec.json.Encoder().encode_lines
 
     def add(self, record: FinishedRequest) -> None:
-        if not self.enabled:
-            return
         pending = self._pending
         pending.append(record)
         count = len(pending)
@@ -83,7 +81,7 @@ class RequestLog:
             self._timer.cancel()
             self._timer = None
         batch, self._pending = self._pending, []
-        if batch:
+        if batch and self._enabled():
             self._logs.writer.put(lambda: self._lines(batch), self._logs.request_outputs, len(batch))
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ the SDK's own thread sends them in batches by OTLP over HTTP.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
@@ -24,10 +25,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from orchestrator.adapters.otel.attributes import Server, of_attempt, of_request, operation
 from orchestrator.ports.telemetry import FinishedAttempt, FinishedRequest
 
+__all__ = ["Server", "Traces"]
+
 MOST_WAITING = 8192  # requests; beyond, traces are lost
 _SEND_TIMEOUT = 5.0  # seconds
 _PATIENCE = 5.0  # seconds that a shutdown waits
 _PATH = "/v1/traces"
+_log = logging.getLogger("orchestrator.traces")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-([0-9a-f]{2})\Z")
 
 
@@ -79,7 +83,10 @@ class Traces:
 
     def _run(self) -> None:
         while (record := self._records.get()) is not None:
-            self._trace(record)
+            try:
+                self._trace(record)
+            except Exception:  # noqa: BLE001 - the thread's edge
+                _log.exception("bug", extra={"request": record.id})
 
     def _trace(self, record: FinishedRequest) -> None:
         parent = self._propagator.extract({"traceparent": record.trace}, Context()) if record.trace else Context()

@@ -62,6 +62,15 @@ class ToolCall:
             raise InvalidRequest(f"'{where}' must be a JSON object", details={"param": where})
         return value
 
+    def is_whole(self) -> bool:
+        """Whether the arguments are there to their end."""
+        if not isinstance(self.arguments, str):
+            return True
+        try:
+            return isinstance(json.loads(self.arguments), dict)
+        except ValueError:
+            return False
+
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
@@ -166,6 +175,12 @@ class Answer:
     usage: Usage | None = None
     logprobs: list[Any] | None = None
     timings: Timings | None = None
+
+    def whole_calls(self) -> tuple[ToolCall, ...]:
+        """For dialects that have arguments as an object: a call that the token limit cut has none, and is left out."""
+        if self.finish != "length":
+            return self.tool_calls
+        return tuple(call for call in self.tool_calls if call.is_whole())
 
 
 @dataclass(frozen=True, slots=True)

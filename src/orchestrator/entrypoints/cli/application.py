@@ -37,26 +37,33 @@ For example:
 - `orchestrator status --watch`
 - `orchestrator nodes add gpu1 http://10.0.0.5:11434`
 - `orchestrator chat llama3 "Why is the sky blue?"`
+
+Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no service at the URL, 130 interrupted.
+
+Every command takes `--json`; errors are JSON then too. Data goes to standard output, messages to standard error.
+A terminal gets tables and colour (none with NO_COLOR), a pipe gets lines with tabs between the cells.
+Commands that talk to a service take its URL from `--url` or `ORCHESTRATOR_URL` and the API key from `--api-key-file` or
+`ORCHESTRATOR_API_KEY`, never from a flag.
 """
-EPILOGUE = """\
-Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no service at the URL.
-Every command takes `--json`. Data goes to standard output, messages to standard error. NO_COLOR is honoured.
-"""
+EPILOGUE = "Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no service at the URL, 130 interrupted."
 
 app = App(
     name="orchestrator",
     help=ABOUT,
-    help_epilogue=EPILOGUE,
     help_format="markdown",
     version=__version__,
     version_flags=["--version"],
     result_action="return_value",
 )
 for command in (start, status, nodes, models, chat, queue, breakers, bans, keys, config, doctor, completion):
-    app.command(command)
+    if isinstance(command, App):
+        command.help_epilogue = EPILOGUE
+        app.command(command)
+    else:
+        app.command(command, help_epilogue=EPILOGUE)
 
 
-@app.command
+@app.command(help_epilogue=EPILOGUE)
 def version(*, form: Format = PLAIN) -> None:
     """Show the version.
 

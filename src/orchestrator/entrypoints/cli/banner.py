@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import __version__
+from orchestrator.domain.model_name import key_of
 from orchestrator.domain.node import NodeKind
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.options import API_KEY_VARIABLE
 from orchestrator.entrypoints.cli.runtime import RunningService
-from orchestrator.services.fleet.node import FleetNode
 from orchestrator.settings import Loaded
+
+if TYPE_CHECKING:
+    from orchestrator.services.fleet.node import FleetNode
 
 FIRST_LOOK = 3.0  # seconds that the list of nodes waits for the first probes
 _STEP = 0.05
@@ -82,7 +85,7 @@ def lines(service: RunningService, loaded: Loaded, url: str) -> list[str]:
     found += node_lines(nodes)
     model = first_model(service)
     if model:
-        found += ["", "Try it:", *curl_lines(url, model, auth)]
+        found += ["", f"Try it with `orchestrator chat {output.printable(model)}`, or:", *curl_lines(url, model, auth)]
     return found
 
 
@@ -111,7 +114,7 @@ def first_model(service: RunningService) -> str:
             continue
         for entry in node.entries():
             if not entry.capabilities or "completion" in entry.capabilities:
-                return entry.name
+                return key_of(entry.name)
     return ""
 
 

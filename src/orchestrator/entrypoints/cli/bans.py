@@ -75,7 +75,8 @@ def add(
         body["durationMs"] = round(duration * 1000)
     with Connection(remote) as connection:
         answer = connection.admin("POST", "/bans", body)
-    done(remote, answer, f"Banned {answer['ban']['key']}.")
+    place = f" on {node}" if node else " on every node"
+    done(remote, answer, f"Banned {f'{model}{place}' if model else node}.")
 
 
 @bans.command

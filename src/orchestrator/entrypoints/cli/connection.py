@@ -137,6 +137,10 @@ def refusal(status: int, content: bytes) -> Refused:
     inner = found if isinstance(found, dict) else data
     text = str(found.get("message", found) if isinstance(found, dict) else found)
     more = {name: value for name, value in inner.items() if name not in (*_ENVELOPE, "message", "status")}
+    for name in ("details", "message"):
+        said = data.get(name)
+        if isinstance(said, str) and said and said not in text:
+            text = f"{text}: {said}"
     error = Refused(text, status, hint=_hint(status, text), details=more)
     if isinstance(inner.get("code"), str):
         error.details["code"] = inner["code"]

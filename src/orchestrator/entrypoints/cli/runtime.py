@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 from cyclopts import App, Parameter
 
-from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.settings import Loaded, Settings
+
+if TYPE_CHECKING:  # a tenth of a second for every command otherwise
+    from orchestrator.services.fleet.fleet import Fleet
 
 
 class RunningService(Protocol):

@@ -8,13 +8,20 @@ from fastapi import APIRouter, FastAPI
 
 from orchestrator import __version__
 from orchestrator.domain.errors import ConfigurationError
-from orchestrator.entrypoints.http import admin, failure, health, models, ollama_models, openapi
+from orchestrator.entrypoints.http import admin, failure, health, metrics, models, ollama_models, openapi
 from orchestrator.entrypoints.http.guard import Guard, host_rule, origin_rule
 from orchestrator.entrypoints.http.permission import undeclared
 from orchestrator.entrypoints.http.plane import DataPlane
 from orchestrator.entrypoints.http.service import HttpService
 
-ROUTERS: tuple[APIRouter, ...] = (health.router, models.router, ollama_models.router, *admin.ROUTERS, openapi.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    metrics.router,
+    models.router,
+    ollama_models.router,
+    *admin.ROUTERS,
+    openapi.router,
+)
 
 
 def control_plane(service: HttpService) -> FastAPI:

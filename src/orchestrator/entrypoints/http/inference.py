@@ -134,7 +134,7 @@ class InferenceApp:
         headers: dict[bytes, bytes],
         principal: Any,
         peer: str,
-        body: bytes,
+        body: bytearray,
     ) -> Exchange:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         return self._plane.gateway.handle(
@@ -149,7 +149,7 @@ class InferenceApp:
             debug=_flag(query, "debug"),
         )
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytearray | None:
         """The whole body; None when the client left before its end."""
         limit = self._plane.max_body
         kind = headers.get(b"content-type", b"")
@@ -170,7 +170,7 @@ class InferenceApp:
             if len(body) > limit:
                 raise TooLarge(f"The body is over the limit of {limit} bytes.")
             if not message.get("more_body"):
-                return bytes(body)
+                return body
 
 
 async def _watch(exchange: Exchange, receive: Receive) -> None:

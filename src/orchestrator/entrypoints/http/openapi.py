@@ -122,7 +122,7 @@ def _name(paths: dict[str, Any]) -> None:
 
 def _permission(paths: dict[str, Any], route: APIRoute) -> None:
     permission = declared(route)
-    for method in route.methods:
+    for method in route.methods or ():
         operation = paths.get(route.path_format, {}).get(method.lower())
         if operation is None:
             continue

@@ -15,6 +15,7 @@ from orchestrator.services.fleet.registry import Registry
 from orchestrator.services.gateway.drain import Drain
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.keys import Keyring
+from orchestrator.services.metrics import Metrics
 from orchestrator.settings import Settings
 
 
@@ -35,5 +36,6 @@ class HttpService(Protocol):
     configuration: Configuration[Settings]
     identifier: Identifier
     drain: Drain
+    metrics: Metrics
     started_at: float  # seconds since the epoch
     ready: bool  # False from the first moment of a shutdown

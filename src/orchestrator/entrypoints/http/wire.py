@@ -51,30 +51,35 @@ class _Known:
     """The last head of a connection. Clients repeat theirs but for the body's length, so what was checked once need not
     be checked again; not for longer than a second, or a revoked key would go on opening the door."""
 
-    __slots__ = ("after", "at", "before", "headers", "limit", "principal", "revision")
+    __slots__ = ("after", "at", "before", "endpoint", "headers", "limit", "principal", "revision")
 
-    def __init__(self, plane: DataPlane, headers: dict[bytes, bytes], block: bytes, principal: Principal) -> None:
+    def __init__(
+        self, plane: DataPlane, endpoint: Endpoint, headers: dict[bytes, bytes], head: bytes, principal: Principal
+    ) -> None:
+        """`head` is the whole head, from the request line to the empty line."""
+        self.endpoint = endpoint
         self.headers = headers
         self.principal = principal
         self.at = plane.gateway.clock.now
         self.revision = plane.revision()
         self.limit = plane.max_body
         digits = headers[b"content-length"]
-        start = block.lower().index(b"content-length:")
-        start = block.index(digits, start + 15)
-        self.before = block[:start]
-        self.after = block[start + len(digits) :]
+        start = head.index(digits, head.lower().index(b"\r\ncontent-length:") + 17)
+        self.before = head[:start]
+        self.after = head[start + len(digits) :]
 
-    def length_in(self, block: bytes) -> int:
-        """The body's length, if the head is this one but for that; otherwise -1."""
-        before, after = self.before, self.after
-        if not (block.startswith(before) and block.endswith(after)):
-            return -1
-        digits = block[len(before) : len(block) - len(after)]
-        if not digits.isdigit() or len(digits) > 12:
-            return -1
-        length = int(digits)
-        return length if length <= self.limit else -1
+    def body_of(self, data: bytes) -> tuple[int, int]:
+        """Where the body starts and how long it is, if the head is this one but for that length; otherwise (0, 0)."""
+        if not data.startswith(self.before):
+            return 0, 0
+        start = len(self.before)
+        end = data.find(b"\r", start, start + 13)
+        if end < 0 or not data.startswith(self.after, end):
+            return 0, 0
+        digits = data[start:end]
+        if not digits.isdigit() or (length := int(digits)) > self.limit:
+            return 0, 0
+        return end + len(self.after), length
 
     def trusted(self, plane: DataPlane) -> bool:
         return plane.gateway.clock.now - self.at < 1.0 and plane.revision() == self.revision
@@ -158,23 +163,22 @@ class WireProtocol(HttpToolsProtocol):
 
     def _take(self, data: bytes) -> bool:
         """Starts on a request if it is one for the data plane; False leaves it to uvicorn, untouched."""
+        known = self._known
+        if known is not None:
+            start, length = known.body_of(data)
+            if start and known.trusted(self.plane):
+                self._enter(known.endpoint, known.headers, known.principal, data[start:], length)
+                return True
         line_end = data.find(b"\r\n", 0, 256)
         path, _, version = data[5:line_end].partition(b" ")
         endpoint = self.plane.endpoints.get(path)
         head_end = data.find(b"\r\n\r\n", line_end, self.plane.max_header)
         if endpoint is None or version != b"HTTP/1.1" or head_end < 0:
             return False
-        block = data[line_end + 2 : head_end + 2]
-        known = self._known
-        if known is not None:
-            length = known.length_in(block)
-            if length >= 0 and known.trusted(self.plane):
-                self._enter(endpoint, known.headers, known.principal, data[head_end + 4 :], length)
-                return True
-        return self._take_new(endpoint, block, data[head_end + 4 :])
+        return self._take_new(endpoint, data[: head_end + 4], data[line_end + 2 : head_end + 2], data[head_end + 4 :])
 
-    def _take_new(self, endpoint: Endpoint, block: bytes, rest: bytes) -> bool:
-        """A head that differs from the last one of this connection."""
+    def _take_new(self, endpoint: Endpoint, head: bytes, block: bytes, rest: bytes) -> bool:
+        """A head that differs from the last one of this connection; `block` are its field lines."""
         if _only_fields(block) is None:
             return False
         fields = _find_fields(block)
@@ -190,10 +194,10 @@ class WireProtocol(HttpToolsProtocol):
         ):
             return False
         self._keep = headers.get(b"connection", b"").lower() != b"close"
-        self._admit(endpoint, headers, block, rest, int(length))
+        self._admit(endpoint, headers, head, rest, int(length))
         return True
 
-    def _admit(self, endpoint: Endpoint, headers: dict[bytes, bytes], block: bytes, rest: bytes, length: int) -> None:
+    def _admit(self, endpoint: Endpoint, headers: dict[bytes, bytes], head: bytes, rest: bytes, length: int) -> None:
         """Checks what can be checked before the body, so that nobody unknown makes us read one."""
         plane = self.plane
         peer = self.client[0] if self.client else ""
@@ -208,7 +212,7 @@ class WireProtocol(HttpToolsProtocol):
         except OrchestratorError as error:
             self._refuse(endpoint, headers, error, whole=len(rest) >= length, rest=rest[length:])
             return
-        self._known = _Known(plane, headers, block, principal)
+        self._known = _Known(plane, endpoint, headers, head, principal)
         self._enter(endpoint, headers, principal, rest, length)
 
     def _enter(

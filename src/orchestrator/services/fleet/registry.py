@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from orchestrator.services.fleet.health import Health
 from orchestrator.services.fleet.node import FleetNode
 
 FLUSH_SECONDS = 1.0
+_log = logging.getLogger("orchestrator.fleet")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 
 
@@ -128,6 +130,7 @@ class Registry:
                     )
             await self._storage.nodes.put(spec)
             node = self._fleet.add(spec)
+        _log.info("node_registered", extra={"node": spec.id, "url": spec.url, "kind": spec.kind.value})
         self._health.soon(node.id)
         return node
 
@@ -157,11 +160,15 @@ class Registry:
             await self._storage.nodes.delete(node_id)
             await self._storage.breakers.delete(_keys(node))
             self._fleet.remove(node_id)
+        _log.info("node_removed", extra={"node": node_id})
         self._upstream.forget(node.target)
 
     async def set_state(self, node_id: str, state: AdminState, reason: str = "") -> FleetNode:
         """Drains a node, takes it into maintenance or back. Raises NotFound."""
-        return await self.update(node_id, admin_state=state, admin_reason=reason, admin_since=self._fleet.clock.epoch)
+        since = self._fleet.clock.epoch
+        node = await self.update(node_id, admin_state=state, admin_reason=reason, admin_since=since)
+        _log.info("node_state_changed", extra={"node": node_id, "state": state.value, "reason": reason})
+        return node
 
     def node(self, node_id: str) -> FleetNode:
         """Raises NotFound."""

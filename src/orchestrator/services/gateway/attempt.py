@@ -103,6 +103,8 @@ class Attempting:
             now=self._gateway.clock.epoch,
         )
         if not failure.counts_for_breaker and not failure.retryable:
+            if head.status >= 500:  # the client's fault under the node's status: nobody should try it again
+                head.status = 400
             exchange.gateway.settling.passed_on(exchange, head, body)
             return
         error = UpstreamStatus(failure.reason, retry_after=failure.retry_after, details={"status": head.status})

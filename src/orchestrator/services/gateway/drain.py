@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.gateway.record import RequestRecord
+
+_log = logging.getLogger("orchestrator.drain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Drain:
         self._gateway.on_record.append(self._ended)
         state = self.state = DrainState(self._gateway.clock.epoch, timeout, None)
         self._waiting = asyncio.create_task(self._wait(state))
+        _log.info("drain_started", extra={"timeout": timeout, "active": len(self._gateway.active)})
         return state
 
     def cancel(self) -> bool:
@@ -46,6 +50,7 @@ class Drain:
         if began:
             self.state = None
             self._gateway.reopen()
+            _log.info("drain_cancelled")
         return began
 
     def stop(self) -> None:
@@ -71,3 +76,4 @@ class Drain:
         else:
             finished = True
         self.state = DrainState(state.started, state.timeout, finished)
+        _log.info("drain_finished", extra={"finished": finished})

@@ -169,7 +169,7 @@ class Whole:
         if self._size > HOLD_WHOLE and exchange.translation is None and not exchange.debug:
             # Too large to hold: from here on it is relayed, and a break is a broken answer.
             self.begun = True
-            exchange.status = 200
+            exchange.gateway.settling.committed(exchange)
             exchange.client.begin(200, JSON + exchange.gateway.answer_headers(exchange))
             for part in self._parts:
                 exchange.client.write(part)
@@ -189,7 +189,7 @@ class Whole:
         if translation is not None:
             answer = parse.whole(body)
             exchange.usage = usage_of(translation.target, answer)
-            body = msgspec.json.encode(translation.response(answer))
+            body = msgspec.json.encode(translation.response(answer, exchange.gateway.clock.wall))
         exchange.gateway.settling.answered(exchange, body)
 
     @staticmethod
@@ -245,9 +245,8 @@ class Streamed:
         exchange = self._exchange
         if _ERROR_EVENT.match(body):
             raise UpstreamStatus(f"The node's stream began with an error: {body[:200]!r}.")
-        exchange.gateway.settling.first_byte(exchange)
+        exchange.gateway.settling.committed(exchange)
         self.begun = True
-        exchange.status = 200
         head = CONTENT_TYPES[exchange.endpoint.dialect] + _NO_BUFFERING
         exchange.client.begin(200, head + exchange.gateway.answer_headers(exchange))
 
@@ -307,7 +306,9 @@ class Translated:
     def __init__(self, exchange: Exchange) -> None:
         assert exchange.translation is not None
         self._exchange = exchange
-        self._stream: StreamTranslator = exchange.translation.stream(msgspec.json.decode, msgspec.json.encode)
+        self._stream: StreamTranslator = exchange.translation.stream(
+            msgspec.json.decode, msgspec.json.encode, exchange.gateway.clock.wall
+        )
         self.begun = False
 
     def data(self, raw: bytes, body: bytes) -> None:
@@ -323,9 +324,8 @@ class Translated:
             return
         exchange = self._exchange
         if not self.begun:
-            exchange.gateway.settling.first_byte(exchange)
+            exchange.gateway.settling.committed(exchange)
             self.begun = True
-            exchange.status = 200
             head = CONTENT_TYPES[exchange.endpoint.dialect] + _NO_BUFFERING
             exchange.client.begin(200, head + exchange.gateway.answer_headers(exchange))
         exchange.tokens_seen += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orchestrator.domain.dialects import Operation, error_body, stream_error, translate_error
-from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.errors import OrchestratorError, Overload
 from orchestrator.domain.failure import slow_first_token
 from orchestrator.ports.upstream import ResponseHead
 from orchestrator.services.fleet.node import FleetNode
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from orchestrator.services.gateway.exchange import Exchange
     from orchestrator.services.gateway.gateway import Gateway
 
+LOOK_AGAIN = 5.0  # seconds: Retry-After where nothing tells more; about when a node that is down is probed again
+
+KEPT_BODY = 16 * 1024  # bytes of a request that operators may look at while it is answered
 # Headers of a node's error answer that a client can use.
 _PASSED = (b"retry-after", b"www-authenticate", b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests")
 
@@ -31,9 +34,16 @@ class Settling:
         self._gateway = gateway
 
     def first_byte(self, exchange: Exchange) -> None:
-        """The first byte of an answer is about to reach the client."""
+        """The first byte of an answer has come."""
         if not exchange.first_byte_at:
             exchange.first_byte_at = monotonic()
+
+    def committed(self, exchange: Exchange) -> None:
+        """The client is about to get a part of the answer: no attempt can follow that needs the request's body."""
+        self.first_byte(exchange)
+        exchange.status = 200
+        if len(exchange.body) > KEPT_BODY and not self._gateway.keeps_text:
+            exchange.body = b""
 
     def answered(self, exchange: Exchange, body: bytes) -> None:
         """A whole answer is ready."""
@@ -156,8 +166,9 @@ class Settling:
             if exchange.debug:
                 body = _with_debug(exchange, body)
             headers = JSON + gateway.answer_headers(exchange)
-            if error.retry_after is not None:
-                headers += b"retry-after: %d\r\n" % max(1, round(error.retry_after + 0.49))
+            wait = LOOK_AGAIN if error.retry_after is None and isinstance(error, Overload) else error.retry_after
+            if wait is not None:
+                headers += b"retry-after: %d\r\n" % max(1, round(wait + 0.49))
             self._close(exchange, "error", node, error.code)
             exchange.client.respond(error.status, headers, body)
 

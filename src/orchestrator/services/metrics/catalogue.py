@@ -106,5 +106,5 @@ METRICS: dict[str, Metric] = {
     "orchestrator_queue_dropped_total": _counter("Requests that were refused by the queue or expired in it."),
     # The process
     "orchestrator_build_info": _gauge("1; the version is in the label.", "version"),
-    "orchestrator_ready": _gauge("1 while the service takes traffic, 0 while it starts or shuts down."),
+    "orchestrator_ready": _gauge("1 while the service takes traffic, 0 while it drains or shuts down."),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from orchestrator.ports.telemetry import Exposition, Family
 from orchestrator.services.fleet.fleet import Fleet
@@ -18,22 +18,13 @@ from orchestrator.services.metrics.window import Windows
 class Metrics:
     """The numbers of one service."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        gateway: Gateway,
-        exposition: Exposition,
-        *,
-        version: str,
-        ready: Callable[[], bool],
-    ) -> None:
+    def __init__(self, fleet: Fleet, gateway: Gateway, exposition: Exposition, *, version: str) -> None:
         """Counts from now on."""
         self.tally = Tally()
         self._fleet = fleet
         self._gateway = gateway
         self._exposition = exposition
         self._version = version
-        self._ready = ready
         self._started = fleet.clock.epoch
         self._label = ModelLabels()
         self._rendering = asyncio.Lock()
@@ -55,7 +46,7 @@ class Metrics:
         gateway = self._gateway
         families = [
             family("orchestrator_build_info", [((self._version,), 1.0)]),
-            single("orchestrator_ready", self._ready()),
+            single("orchestrator_ready", not gateway.closing),
             *snapshot(self._fleet, gateway, self.tally, self._label),
         ]
         gateway.clock.tick()

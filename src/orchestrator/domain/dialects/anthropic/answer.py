@@ -76,7 +76,7 @@ def write(answer: Answer, envelope: Envelope) -> dict[str, Any]:
         content.append({"type": "thinking", "thinking": answer.reasoning, "signature": answer.signature})
     if answer.text:
         content.append({"type": "text", "text": answer.text})
-    for call in answer.tool_calls:
+    for call in answer.whole_calls():
         content.append({"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments_object()})
     return {
         "id": f"msg_{envelope.request_id}",

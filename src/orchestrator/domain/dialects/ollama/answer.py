@@ -76,10 +76,11 @@ def write_chat(answer: Answer, envelope: Envelope, ended: float) -> dict[str, An
     message: dict[str, Any] = {"role": "assistant", "content": answer.text}
     if answer.reasoning:
         message["thinking"] = answer.reasoning
-    if answer.tool_calls:
+    calls = answer.whole_calls()
+    if calls:
         message["tool_calls"] = [
             {"id": call.id, "function": {"index": i, "name": call.name, "arguments": call.arguments_object()}}
-            for i, call in enumerate(answer.tool_calls)
+            for i, call in enumerate(calls)
         ]
     return _finish({"message": message}, answer, envelope, ended)
 

@@ -104,8 +104,9 @@ class OllamaSink(JsonSink):
     def arguments(self, index: int, text: str) -> None:
         self._calls[index][2].append(text)
 
-    def _send_calls(self) -> None:
-        """Whole calls are all that the dialect has, so they wait until their arguments are complete."""
+    def _send_calls(self, finish: str) -> None:
+        """Whole calls are all that the dialect has, so they wait until their arguments are complete; one that the token
+        limit cut is left out."""
         calls = []
         for index, (call_id, name, pieces) in self._calls.items():
             try:
@@ -113,14 +114,17 @@ class OllamaSink(JsonSink):
             except ValueError:
                 arguments = None
             if not isinstance(arguments, dict):
+                if finish == "length":
+                    continue
                 raise MalformedAnswer(f"the arguments of the node's call of {name} are not a JSON object")
             calls.append({"id": call_id, "function": {"index": index, "name": name, "arguments": arguments}})
-        message = {"role": "assistant", "content": "", "tool_calls": calls}
-        self._send(self._object("", message=message))
+        if calls:
+            message = {"role": "assistant", "content": "", "tool_calls": calls}
+            self._send(self._object("", message=message))
 
     def end(self, finish: str, stop_sequence: str | None, usage: Usage | None, timings: Timings | None) -> None:
         if self._calls and self._chat:
-            self._send_calls()
+            self._send_calls(finish)
         total = 0.0
         if self._clock is not None:
             ended = self._clock()

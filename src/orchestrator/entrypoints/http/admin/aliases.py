@@ -29,7 +29,7 @@ class Targets(Body):
 
 @router.get("/aliases")
 async def list_aliases(request: Request, principal: Principal = READ) -> dict[str, Any]:
-    """`models` are those of the catalogue that the alias leads to now; `source` is config or api."""
+    """All aliases. `models` are those of the catalogue that the alias leads to now; `source` is config or api."""
     service = service_of(request)
     shown = [_alias(service, alias) for alias in service.fleet.aliases.values()]
     return {"success": True, "count": len(shown), "aliases": shown}
@@ -50,7 +50,7 @@ async def set_alias(request: Request, name: str, body: Targets, principal: Princ
 
 @router.delete("/aliases/{name:path}")
 async def drop_alias(request: Request, name: str, principal: Principal = WRITE) -> dict[str, Any]:
-    """404 for an unknown alias, 409 for one that the configuration sets."""
+    """Removes an alias. 404 for an unknown one, 409 for one that the configuration sets."""
     service = service_of(request)
     _ours(service, name)
     await service.registry.drop_alias(name)

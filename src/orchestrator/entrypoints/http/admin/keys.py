@@ -67,7 +67,8 @@ async def create_key(request: Request, body: NewKey, principal: Principal = WRIT
 
 @router.delete("/keys/{key_id}")
 async def revoke_key(request: Request, key_id: str, principal: Principal = WRITE) -> dict[str, Any]:
-    """The key opens nothing from now on. 404 for an unknown key, one revoked before, and those of the configuration."""
+    """Revokes a key. It opens nothing from now on. 404 for an unknown key, one revoked before, and one of the
+    configuration."""
     await service_of(request).keyring.revoke(key_id)
     audit(principal, "key.revoke", key_id)
     return {"success": True, "id": key_id}

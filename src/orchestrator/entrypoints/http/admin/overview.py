@@ -28,7 +28,7 @@ MAX_DRAIN_MS = 24 * 3600 * 1000
 
 @router.get("/health")
 async def health(request: Request, principal: Principal = HEALTH_READ) -> dict[str, Any]:
-    """Uptime in seconds, servers, requests per second over the last minute. Not rate-limited."""
+    """How the service is. Uptime in seconds, servers, requests per second over the last minute. Not rate-limited."""
     service = service_of(request)
     nodes = service.fleet.nodes.values()
     return {

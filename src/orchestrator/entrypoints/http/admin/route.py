@@ -62,14 +62,19 @@ def service_of(request: Request) -> HttpService:
 
 
 def count(request: Request, headers: dict[str, str]) -> None:
-    """Adds the RateLimit fields to `headers`. Raises RateLimited. Who shows no usable key is counted by address."""
-    service = service_of(request)
+    """Counts a call and adds the RateLimit fields to `headers`. Raises RateLimited, and Unauthenticated before a body
+    is read; who shows no usable key is counted by address."""
     peer = request.client.host if request.client else ""
     try:
         principal = identify(request)
-        caller = peer if principal.kind is PrincipalKind.ANONYMOUS else principal.id
     except Unauthenticated:
-        caller = peer
+        _take(request, peer, headers)
+        raise
+    _take(request, peer if principal.kind is PrincipalKind.ANONYMOUS else principal.id, headers)
+
+
+def _take(request: Request, caller: str, headers: dict[str, str]) -> None:
+    service = service_of(request)
     security = service.settings.security
     budgets = [("admin", security.rate_limit_max)]
     if request.method not in _READING:

@@ -1,0 +1,67 @@
+"""What is worth a log entry: the names, and the listeners that write those which nobody else does.
+
+Everything logs through the standard library: the message is the event's name, `extra` its fields.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from orchestrator.domain.breaker import Breaker
+from orchestrator.domain.breaker_policy import BreakerState, Transition
+from orchestrator.services.fleet.fleet import Fleet
+from orchestrator.services.fleet.health import Health
+from orchestrator.services.fleet.node import FleetNode
+
+EVENTS: dict[str, str] = {
+    "service_started": "The service listens. `version`, `port`, `nodes`.",
+    "service_stopping": "A signal or an operator ended the service; requests under way may finish. `active`.",
+    "service_stopped": "The last request is over and everything is written down.",
+    "node_up": "A node passed its probes. `node`, `url`, `kind`, `models` (how many).",
+    "node_down": "A node failed its probes. `node`, `url`, `kind`, `error`.",
+    "node_changed": "A healthy node has other models or speaks another dialect. `node`, `url`, `kind`, `models`.",
+    "node_state_changed": "An operator drained a node, or took it into maintenance or back. `node`, `state`, `reason`.",
+    "node_registered": "An operator added a node. `node`, `url`, `kind`.",
+    "node_removed": "An operator removed a node. `node`.",
+    "breaker_changed": "A breaker is in another state; a warning when it opens. `node`, `model` (empty: the node's "
+    "own), `previous`, `state`, `reason`.",
+    "drain_started": "An operator drains the whole service. `timeout` (seconds), `active`.",
+    "drain_finished": "No request is left, or the time is over. `finished`.",
+    "drain_cancelled": "The operator called the drain off.",
+    "setting_changed": "A setting has another value. `setting`, `old`, `new` (secrets masked), `who`.",
+    "bug": "An exception that is no error of ours: please report it. `exception`, `method`, `path`.",
+    "log_lines_lost": "The output was too slow or failed. `count`.",
+    "request": "One finished request; its fields are below.",
+}
+
+_log = logging.getLogger("orchestrator.fleet")
+
+
+class FleetEvents:
+    """Logs nodes that come and go, and breakers that change."""
+
+    def __init__(self, fleet: Fleet, health: Health) -> None:
+        self._up = {node.id for node in fleet.nodes.values() if node.healthy}
+        health.on_change.append(self._node)
+        fleet.on_breaker.append(self._breaker)
+
+    def _node(self, node: FleetNode) -> None:
+        told: dict[str, object] = {"node": node.id, "url": node.spec.url, "kind": node.spec.kind.value}
+        if not node.healthy:
+            self._up.discard(node.id)
+            _log.warning("node_down", extra={**told, "error": node.error})
+            return
+        event = "node_changed" if node.id in self._up else "node_up"
+        self._up.add(node.id)
+        _log.info(event, extra={**told, "models": len(node.entries())})
+
+    def _breaker(self, breaker: Breaker, change: Transition) -> None:
+        level = logging.WARNING if change.state is BreakerState.OPEN else logging.INFO
+        fields = {
+            "node": breaker.node,
+            "model": breaker.model,
+            "previous": change.previous.value,
+            "state": change.state.value,
+            "reason": change.reason,
+        }
+        _log.log(level, "breaker_changed", extra=fields)
