@@ -150,8 +150,8 @@ class FleetUnderTest:
 
     def inference(self, node_id: str) -> list[str]:
         """The paths of the inference requests that a node received."""
-        probes = ("/api/tags", "/api/ps", "/api/show", "/api/version", "/v1/models")
-        return [one.path for one in self.nodes[node_id].requests if one.path not in probes]
+        received = self.nodes[node_id].requests
+        return [one.path for one in received if one.method == "POST" and one.path != "/api/show"]
 
     async def post(self, form: Form, *, query: str = "", headers: Mapping[str, str] | None = None, **body: Any) -> Any:
         return await self.client.post(

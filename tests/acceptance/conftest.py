@@ -23,7 +23,12 @@ from tiny_gguf import shared_gguf
 from orchestrator.testing.model_server import ModelServer, Received
 
 WAIT = 15.0  # seconds for things that should happen at once
-KEYS = {"developer": "test-developer-key", "admin": "test-administrator-key", "limited": "test-limited-models-key"}
+KEYS = {
+    "developer": "test-developer-key",
+    "admin": "test-administrator-key",
+    "limited": "test-limited-models-key",
+    "slow": "test-two-a-minute-key",
+}
 # What answers under which name, by the kind of the node.
 MODELS = {"llamacpp": "tiny-a", "ollama": "llama3", "openai": "gpt-fake", "anthropic": "claude-fake"}
 FAKES = {
@@ -122,9 +127,12 @@ def fleet_config(fakes: Mapping[str, FakeNode], models: list[Path]) -> dict[str,
         {"id": f"{kind}-1", "kind": kind, "url": fake.url, "max_concurrency": 32, "api_key": "env:TEST_UPSTREAM_KEY"}
         for kind, fake in fakes.items()
     ]
-    keys = [{"name": name, "key": key, "role": "developer"} for name, key in KEYS.items()]
-    keys[1]["role"] = "admin"
-    keys[2] = {**keys[2], "models": ["llama3:latest"]}
+    special: dict[str, dict[str, Any]] = {
+        "admin": {"role": "admin"},
+        "limited": {"models": ["llama3:latest"]},
+        "slow": {"rate_limit": 2},
+    }
+    keys = [{"name": name, "key": key, "role": "developer", **special.get(name, {})} for name, key in KEYS.items()]
     return {
         "nodes": nodes,
         "models": {

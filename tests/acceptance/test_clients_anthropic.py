@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, BadRequestError, transform_schema
-from conftest import LiveFleet
 from pydantic import BaseModel
 
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG file
-)
+from conftest import LiveFleet
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG file
 WEATHER: Any = {
     "name": "get_weather",
     "description": "The weather of a city.",
@@ -26,6 +25,8 @@ WEATHER: Any = {
 }
 ONE: Any = {"type": "auto", "disable_parallel_tool_use": True}
 GREEDY = {"temperature": 0}  # the client no longer has a word for it; nodes still do
+
+
 class Person(BaseModel):
     name: Literal["Ada", "Alan"]
     age: Literal[36, 41]
@@ -93,9 +94,7 @@ def test_the_events_of_a_stream_come_in_anthropics_order(anthropic: Anthropic, m
 
 def test_a_tool_is_used_and_its_result_answered(anthropic: Anthropic, model: str, kind: str) -> None:
     messages = said("call a tool")
-    first = anthropic.messages.create(
-        model=model, max_tokens=200, messages=messages, tools=[WEATHER], tool_choice=ONE
-    )
+    first = anthropic.messages.create(model=model, max_tokens=200, messages=messages, tools=[WEATHER], tool_choice=ONE)
     assert first.stop_reason == "tool_use"
     (use,) = [block for block in first.content if block.type == "tool_use"]
     assert use.id

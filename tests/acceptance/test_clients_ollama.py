@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
 import pytest
-from conftest import LiveFleet
 from ollama import AsyncClient, Client, ResponseError
 from pydantic import BaseModel
+
+from conftest import LiveFleet
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG file
@@ -266,7 +267,9 @@ async def test_the_async_client_does_it_all_at_once(async_ollama: AsyncClient, m
 
 def test_the_real_engine_repeats_itself_with_a_seed(ollama: Client) -> None:
     def text(seed: int) -> str:
-        return ollama.generate("tiny-a", "Tell me", options={"seed": seed, "temperature": 1, "num_predict": 24}).response
+        return ollama.generate(
+            "tiny-a", "Tell me", options={"seed": seed, "temperature": 1, "num_predict": 24}
+        ).response
 
     assert text(11) == text(11)
     assert text(11) != text(12)

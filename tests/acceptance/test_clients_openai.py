@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
 import pytest
-from conftest import LiveFleet
 from openai import AsyncOpenAI, BadRequestError, OpenAI
 from pydantic import BaseModel
 
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG file
-)
+from conftest import LiveFleet
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG file
 WEATHER = {
     "type": "function",
     "function": {
@@ -104,7 +103,9 @@ def test_usage_ends_a_stream_that_asked_for_it(openai: OpenAI, model: str) -> No
 
 def test_a_tool_is_called_and_its_result_answered(openai: OpenAI, model: str, kind: str) -> None:
     messages = said("call a tool")
-    first = openai.chat.completions.create(model=model, messages=messages, tools=[WEATHER], max_tokens=200, parallel_tool_calls=False)
+    first = openai.chat.completions.create(
+        model=model, messages=messages, tools=[WEATHER], max_tokens=200, parallel_tool_calls=False
+    )
     choice = first.choices[0]
     assert choice.finish_reason == "tool_calls"
     assert choice.message.tool_calls is not None
@@ -154,9 +155,7 @@ def test_parallel_tool_calls_keep_their_own_ids(openai: OpenAI, kind: str, model
 
 
 def test_an_answer_fits_a_json_schema(openai: OpenAI, model: str) -> None:
-    parsed = openai.chat.completions.parse(
-        model=model, messages=said("Who?"), response_format=Person, max_tokens=200
-    )
+    parsed = openai.chat.completions.parse(model=model, messages=said("Who?"), response_format=Person, max_tokens=200)
     assert isinstance(parsed.choices[0].message.parsed, Person)
 
 
@@ -182,7 +181,8 @@ def test_an_image_reaches_the_node(openai: OpenAI, name: str) -> None:
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
     ]
     answer = openai.chat.completions.create(
-        model=name, messages=[{"role": "user", "content": content}]  # type: ignore[misc, list-item]
+        model=name,
+        messages=[{"role": "user", "content": content}],  # type: ignore[misc, list-item]
     )
     text = answer.choices[0].message.content or ""
     assert f"[image {len(base64.b64decode(PIXEL))} bytes]" in text
@@ -192,7 +192,8 @@ def test_a_text_model_of_the_real_engine_refuses_an_image(openai: OpenAI) -> Non
     content = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}]
     with pytest.raises(BadRequestError, match="image"):
         openai.with_options(max_retries=0).chat.completions.create(
-            model="tiny-a", messages=[{"role": "user", "content": content}]  # type: ignore[misc, list-item]
+            model="tiny-a",
+            messages=[{"role": "user", "content": content}],  # type: ignore[misc, list-item]
         )
 
 
@@ -272,7 +273,11 @@ def test_the_responses_api_streams_typed_events(openai: OpenAI, model: str) -> N
 def test_the_responses_api_calls_functions(openai: OpenAI, model: str) -> None:
     tool = {"type": "function", "strict": False, **WEATHER["function"]}  # type: ignore[dict-item]
     answer = openai.responses.create(
-        model=model, input="call a tool", tools=[tool], parallel_tool_calls=False, max_output_tokens=200  # type: ignore[list-item]
+        model=model,
+        input="call a tool",
+        tools=[tool],
+        parallel_tool_calls=False,
+        max_output_tokens=200,  # type: ignore[list-item]
     )
     calls = [item for item in answer.output if item.type == "function_call"]
     assert [call.name for call in calls] == ["get_weather"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,14 @@ async def test_a_drained_server_is_still_drained_after_a_restart(tmp_path: Path)
             assert (spec.admin_state, spec.admin_reason) == (AdminState.MAINTENANCE, "dust")
 
 
-async def test_a_place_that_accepts_and_says_nothing_holds_the_start_for_its_timeout_only(tmp_path: Path) -> None:
+async def test_a_place_that_accepts_and_says_nothing_hides_no_other(tmp_path: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        async with running_service(looking((url, "ollama"), (url, "openai"), timeout=0.2), tmp_path) as running:
-            assert running.service.fleet.nodes == {}
+        async with ModelServer() as server:
+            begun = time.monotonic()
+            config = looking((url, "ollama"), (server.url, "ollama"), timeout=30)
+            async with running_service(config, tmp_path) as running:
+                assert time.monotonic() - begun < 5
+                assert running.service.fleet.nodes["ollama"].spec.url == server.url

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -210,3 +211,18 @@ async def test_two_files_of_one_name_are_refused(gguf_file: Path, tmp_path: Path
     with pytest.raises(ConfigurationError, match="have the same name"):
         async with running_service(embedded(gguf_file, tmp_path / "sub" / "tiny.gguf"), tmp_path):
             pass
+
+
+async def test_without_the_extra_the_message_names_it(gguf_file: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; sys.modules['xllamacpp'] = None\n"
+        "from orchestrator.adapters.llamacpp.llama_server import LlamaOptions, llama_servers\n"
+        "assert llama_servers([], LlamaOptions(), Path('logs')) == []\n"
+        f"llama_servers([{str(gguf_file)!r}], LlamaOptions(), Path('logs'))\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+    )
+    _, output = await process.communicate()
+    assert b"ConfigurationError" in output
+    assert b"orchestrator[llamacpp]" in output

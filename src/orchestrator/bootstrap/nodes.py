@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from orchestrator.adapters.demo.nodes import DemoServer
-from orchestrator.adapters.llamacpp.engine import EngineOptions, LlamaEngine, engines
+from orchestrator.adapters.llamacpp.llama_server import LlamaOptions, LlamaServer, llama_servers
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.node import NodeKind, NodeSource
 from orchestrator.ports.probe import Probe
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from orchestrator.bootstrap.service import Service
 
 FIRST_LOOK = 2.0  # seconds that a start waits for the first probes
-DISCOVERY = 1.0  # seconds that a start waits for discovery
+DISCOVERY = 1.0  # seconds that a start waits for servers to be discovered
 AT_ONCE = 32  # probes at a time while starting
 OF_THIS_PROCESS = (NodeSource.EMBEDDED, NodeSource.DISCOVERY, NodeSource.DEMO)
 _log = logging.getLogger("orchestrator.fleet")
 
 
-def embedded_engines(settings: Settings) -> list[LlamaEngine]:
+def embedded_servers(settings: Settings) -> list[LlamaServer]:
     """The engines that the settings ask for. Raises ConfigurationError for a file that cannot be served."""
     engine = settings.models.engine
-    options = EngineOptions(engine.context, engine.parallel, engine.threads or 0, _layers(engine.gpu_layers))
-    return engines(settings.models.embedded, options, settings.data_dir / "logs")
+    options = LlamaOptions(engine.context, engine.parallel, engine.threads or 0, _layers(engine.gpu_layers))
+    return llama_servers(settings.models.embedded, options, settings.data_dir / "logs")
 
 
 def _layers(given: int | None) -> int:
@@ -40,13 +40,13 @@ def _layers(given: int | None) -> int:
 
 
 async def bring_nodes(
-    service: Service, probes: Mapping[NodeKind, Probe], found: Sequence[LlamaEngine], stack: AsyncExitStack
+    service: Service, probes: Mapping[NodeKind, Probe], found: Sequence[LlamaServer], stack: AsyncExitStack
 ) -> None:
     """Starts all of them, and waits a moment until the fleet is known. `stack` ends what runs."""
     settings, fleet = service.settings, service.fleet
     guests = Guests(fleet, service.registry, service.storage.nodes)
     await guests.load()
-    served = [Embedded(engine, fleet, guests, service.health) for engine in found]
+    served = [Embedded(server, fleet, guests, service.health) for server in found]
     for one in served:
         keep(stack, one.run())
     rules = discovery_rules(settings)
@@ -82,12 +82,8 @@ def _ended(task: asyncio.Future[None]) -> None:
 
 
 async def _discover(discovery: Discovery) -> None:
-    try:
-        async with asyncio.timeout(DISCOVERY):
-            for spec in await discovery.look():
-                _log.info("found %s (%s) at %s", spec.id, spec.kind.value, spec.url)
-    except TimeoutError:
-        _log.info("local servers that are slow to answer will be found later")
+    for spec in await discovery.look(DISCOVERY):
+        _log.info("found %s (%s) at %s", spec.id, spec.kind.value, spec.url)
 
 
 def _failed(error: OrchestratorError) -> None:
@@ -121,9 +117,9 @@ async def _first_look(service: Service, served: Sequence[Embedded]) -> None:
 
     async def loaded(one: Embedded) -> None:
         await one.loaded.wait()
-        await look(one.engine.node.id)
+        await look(one.server.node.id)
 
-    engines = {one.engine.node.id for one in served}
+    engines = {one.server.node.id for one in served}
     looks = [loaded(one) for one in served]
     looks += [look(node.id) for node in nodes if node.id not in engines]
     tasks = [asyncio.create_task(one) for one in looks]

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator import __version__
 from orchestrator.adapters.anthropic.probe import AnthropicProbe
@@ -19,7 +20,7 @@ from orchestrator.adapters.openai.probe import OpenAIProbe
 from orchestrator.adapters.prometheus import PrometheusExposition
 from orchestrator.bootstrap import values
 from orchestrator.bootstrap.configuration import LiveParts, live_configuration, restore
-from orchestrator.bootstrap.nodes import bring_nodes, embedded_engines, keep
+from orchestrator.bootstrap.nodes import bring_nodes, embedded_servers, keep
 from orchestrator.domain.limiter import RateLimiter
 from orchestrator.domain.node import NodeKind
 from orchestrator.domain.placement import Placement, Roster
@@ -29,6 +30,7 @@ from orchestrator.ports.probe import Probe
 from orchestrator.ports.store import Storage
 from orchestrator.services.clock import Clock
 from orchestrator.services.configuration import Configuration
+from orchestrator.services.events import FleetEvents
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
 from orchestrator.services.fleet.identify import Identifier
@@ -67,6 +69,7 @@ class Service:
     ready: bool = False
     stop: Callable[[], None] = lambda: None  # ends `serve` as SIGTERM does; set once it listens
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    log_entries: Collection[Mapping[str, Any]] = ()  # the latest, oldest first, without secrets
 
     @property
     def settings(self) -> Settings:
@@ -89,7 +92,7 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
     """Puts a service together from its settings and keeps its loops running until the block ends. `hide` is told of
     every node's key, so that logs never show one."""
     settings = loaded.settings
-    engines = embedded_engines(settings)
+    engines = embedded_servers(settings)
     async with AsyncExitStack() as stack:
         opening = open_storage(settings.database_url, busy_timeout=settings.database.timeout)
         storage = await stack.enter_async_context(opening)
@@ -130,6 +133,7 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         clock, Roster(), values.breaker_policy(settings), rand, lambda spec: hide(values.resolve_secret(spec.api_key))
     )
     health = Health(fleet, probes(upstream), values.health_rules(settings))
+    FleetEvents(fleet, health)
     registry = Registry(fleet, health, upstream, storage)
     library = Library(fleet, health, upstream)
     queue: AdmissionQueue[Exchange] = AdmissionQueue(values.queue_policy(settings))

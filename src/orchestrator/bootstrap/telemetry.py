@@ -15,7 +15,6 @@ from orchestrator.bootstrap import values
 from orchestrator.bootstrap.service import Service
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.ports.telemetry import RequestSink
-from orchestrator.services.events import FleetEvents
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.settings import Settings
 
@@ -47,7 +46,7 @@ def observed(service: Service, logs: Logs) -> Iterator[None]:
     """Logs what happens to the fleet and to requests, and traces these. Raises ConfigurationError."""
     settings = service.settings
     set_level(settings.logging.level)  # the database may know another than file and flags
-    FleetEvents(service.fleet, service.health)
+    service.log_entries = logs.entries
     sinks: list[RequestSink] = [RequestLog(logs, lambda: service.settings.logging.requests)]
     if settings.tracing.enabled:
         sinks.append(traces(settings, service.fleet))

@@ -68,7 +68,7 @@ def breaker_policy(settings: Settings) -> BreakerPolicy:
         min_requests=breaker.min_requests,
         open_time=breaker.open_time,
         max_open_time=breaker.open_max,
-        max_retry_after=breaker.max_retry_after,
+        max_retry_after=0.0 if off else breaker.max_retry_after,
         half_open_requests=breaker.half_open_max_requests,
         recovery_successes=breaker.recovery_success_threshold,
         half_open_time=breaker.half_open_time,

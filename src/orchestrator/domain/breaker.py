@@ -321,7 +321,7 @@ class Breaker:
     def _cause(self, failure: Failure) -> str:
         """Why a closed breaker opens now; empty when it does not."""
         policy, window = self.policy, self._window
-        if failure.kind is FailureKind.RATE_LIMITED and failure.retry_after:
+        if failure.kind is FailureKind.RATE_LIMITED and failure.retry_after and policy.max_retry_after:
             return "the node asked to be left alone"
         if self.consecutive_failures >= self.threshold:
             return f"{self.consecutive_failures} failures in a row"
@@ -333,9 +333,8 @@ class Breaker:
         policy = self.policy
         seconds = min(policy.open_time * 2.0 ** min(self.open_count, 32), policy.max_open_time)
         seconds = min(seconds * (0.8 + 0.4 * rand), policy.max_open_time)
-        wait = failure.retry_after
+        wait = min(failure.retry_after or 0.0, policy.max_retry_after)
         if wait:
-            wait = min(wait, policy.max_retry_after)
             seconds = wait if failure.kind is FailureKind.RATE_LIMITED else max(seconds, wait)
         self.open_count += 1
         self.opened_at = now

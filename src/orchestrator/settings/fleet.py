@@ -66,7 +66,7 @@ class Discovery(Section):
     )
 
 
-class Engine(Section):
+class EmbeddedOptions(Section):
     """The embedded engine, llama.cpp. The same options hold for each of its files."""
 
     context: int = setting(
@@ -81,7 +81,7 @@ class Models(Section):
     """Names of models, and models served by this process."""
 
     embedded: tuple[str, ...] = setting((), "GGUF files that the embedded engine serves.")
-    engine: Engine = setting(description="The embedded engine.", factory=Engine)
+    engine: EmbeddedOptions = setting(description="The embedded engine.", factory=EmbeddedOptions)
     aliases: dict[ModelName, Names] = setting(
         description="Other names of models: a target, or a list of targets, best first.", factory=dict, live=True
     )

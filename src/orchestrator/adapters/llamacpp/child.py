@@ -1,4 +1,4 @@
-"""The process that runs llama.cpp's server: `python -m orchestrator.adapters.llamacpp.child`, started by `engine`.
+"""`python -m orchestrator.adapters.llamacpp.child`: the process of llama.cpp's server, started by `llama_server`.
 
 It reads its order from standard input and ends when that is closed, however the parent ended.
 """

@@ -20,7 +20,7 @@ from orchestrator.adapters.logging.redact import Redactor
 from orchestrator.adapters.logging.writer import Writer
 
 # Whose entries of a lower level than warning are of use to an operator. SQL statements, for one, are not.
-TALKATIVE = ("orchestrator", "alembic")
+TALKATIVE = ("orchestrator",)
 Entry = dict[str, Any]
 
 
@@ -106,7 +106,8 @@ class Logs(logging.Handler):
         logger, method = logging.getLogger(record.name), record.levelname.lower()
         for processor in self._chain:
             found = processor(logger, method, found)
-        del found["_record"]
+        for name in ("_record", "message", "asctime"):  # the last two are what another handler's formatter left
+            found.pop(name, None)
         known = {name: found.pop(name) for name in ("level", "logger", "event")}
         return {"timestamp": timestamp(record.created), **self.redactor.fields({**known, **found})}
 

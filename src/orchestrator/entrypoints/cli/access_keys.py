@@ -59,7 +59,7 @@ def create(
 ) -> None:
     """Make a key. Its text is printed once, on standard output, and cannot be shown again.
 
-    Examples:
+    For example:
 
     - `orchestrator keys create laptop`
     - `orchestrator keys create grafana --role viewer`

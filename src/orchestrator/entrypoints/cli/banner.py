@@ -13,6 +13,7 @@ from orchestrator.domain.node import NodeKind
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.options import API_KEY_VARIABLE
 from orchestrator.entrypoints.cli.runtime import RunningService
+from orchestrator.entrypoints.cli.warnings import operator_warnings
 from orchestrator.settings import Loaded
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def facts(service: RunningService, loaded: Loaded, url: str) -> dict[str, Any]:
             for node in service.fleet.nodes.values()
         ],
         "model": first_model(service),
-        "warnings": loaded.warnings,
+        "warnings": operator_warnings(loaded),
     }
 
 

@@ -52,7 +52,7 @@ def add(
 ) -> None:
     """Keep traffic from a node, from a model, or from one model on one node.
 
-    Examples:
+    For example:
 
     - `orchestrator bans add --node gpu1 --model llama3 --reason "wrong answers"`
     - `orchestrator bans add --model llama3 --for 1h`

@@ -31,7 +31,7 @@ def chat(
 ) -> None:
     """Talk to a model. The answer appears as it comes; Ctrl-C stops it.
 
-    Examples:
+    For example:
 
     - `orchestrator chat llama3`
     - `orchestrator chat llama3 "Why is the sky blue?"`

@@ -32,7 +32,7 @@ def show(
 ) -> None:
     """Show the settings, secrets masked. Needs no running service, unless --live asks it.
 
-    Examples:
+    For example:
 
     - `orchestrator config show`
     - `orchestrator config show --origin`
@@ -109,7 +109,7 @@ def validate(file: Path, /, *, form: Format = PLAIN) -> None:
 def change(changes: Annotated[list[str], Parameter(negative=())], /, *, remote: Remote = HERE) -> None:
     """Change live settings of the running service; the change is kept in its database.
 
-    Examples:
+    For example:
 
     - `orchestrator config set gateway.policy=least_connections`
     - `orchestrator config set queue.max_size=500 queue.timeout=30s`

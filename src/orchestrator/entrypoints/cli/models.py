@@ -96,7 +96,7 @@ def list_aliases(*, remote: Remote = HERE) -> None:
 def set_alias(alias: str, target: str, /, *others: str, remote: Remote = HERE) -> None:
     """Add or replace an alias.
 
-    Examples:
+    For example:
 
     - `orchestrator models aliases set fast llama3:8b`
     - `orchestrator models aliases set best llama3:70b llama3:8b`

@@ -52,7 +52,7 @@ def add(
 ) -> None:
     """Register a model server. It is looked at once, and outlives a restart of the service.
 
-    Examples:
+    For example:
 
     - `orchestrator nodes add gpu1 http://10.0.0.5:11434`
     - `orchestrator nodes add vllm http://10.0.0.6:8000 --kind openai --max-concurrency 32 --label zone=a`

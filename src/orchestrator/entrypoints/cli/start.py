@@ -34,7 +34,7 @@ def start(
 ) -> None:
     """Run the service until SIGTERM or SIGINT (Ctrl-C).
 
-    Examples:
+    For example:
 
     - `orchestrator start`
     - `orchestrator start --gguf model.gguf`

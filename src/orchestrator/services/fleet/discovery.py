@@ -66,10 +66,12 @@ class Discovery:
             except OrchestratorError as error:
                 failed(error)
 
-    async def look(self) -> list[NodeSpec]:
-        """One look at all candidates; returns the nodes that are new."""
+    async def look(self, within: float | None = None) -> list[NodeSpec]:
+        """One look at all candidates at once; returns the nodes that are new. `within` shortens the wait for those that
+        are slow to answer."""
+        seconds = self._rules.timeout if within is None else min(within, self._rules.timeout)
         places = [one for one in self._rules.candidates if not self._known(one.url)]
-        reports = await asyncio.gather(*map(self._probe, places))
+        reports = await asyncio.gather(*(self._probe(one, seconds) for one in places))
         removed = await self._guests.removed()
         found: list[NodeSpec] = []
         for place, report in zip(places, reports, strict=True):
@@ -80,11 +82,11 @@ class Discovery:
                 found.append(self._guests.take(self._spec(identity, place)).spec)
         return found
 
-    async def _probe(self, place: Candidate) -> NodeReport | None:
+    async def _probe(self, place: Candidate, seconds: float) -> NodeReport | None:
         spec = self._spec("candidate", place)
         try:
-            async with asyncio.timeout(self._rules.timeout):
-                report = await self._probes[place.kind].look(spec, target_of(spec), None, self._rules.timeout)
+            async with asyncio.timeout(seconds):
+                report = await self._probes[place.kind].look(spec, target_of(spec), None, seconds)
         except TimeoutError:
             return None
         # Our own lists name the servers of a model: a gateway must not become a node of its own fleet by a detour.

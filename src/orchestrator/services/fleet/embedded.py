@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from orchestrator.domain.node import NodeReport
-from orchestrator.ports.engine import Engine
+from orchestrator.ports.local_server import LocalServer
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.guests import Guests
 from orchestrator.services.fleet.health import Health
@@ -14,10 +14,11 @@ LOOK = 1.0  # seconds between two looks whether the node is still wanted
 
 
 class Embedded:
-    """One engine of the fleet. `joined` is set when it is in the fleet, `loaded` when it serves for the first time."""
+    """One of them. `joined` is set when it is in the fleet or never will be, `loaded` when it serves for the first
+    time."""
 
-    def __init__(self, engine: Engine, fleet: Fleet, guests: Guests, health: Health) -> None:
-        self.engine = engine
+    def __init__(self, server: LocalServer, fleet: Fleet, guests: Guests, health: Health) -> None:
+        self.server = server
         self.joined = asyncio.Event()
         self.loaded = asyncio.Event()
         self._fleet = fleet
@@ -27,11 +28,11 @@ class Embedded:
 
     @property
     def _removed(self) -> bool:
-        return self._taken and self._fleet.get(self.engine.node.id) is None
+        return self._taken and self._fleet.get(self.server.node.id) is None
 
     async def run(self) -> None:
         """Until cancelled, or until the node is removed."""
-        running = asyncio.create_task(self.engine.run(self._starting, self._ready, self._ended))
+        running = asyncio.create_task(self.server.run(self._starting, self._ready, self._ended))
         try:
             while not running.done() and not self._removed:
                 await asyncio.wait({running}, timeout=LOOK)
@@ -40,19 +41,20 @@ class Embedded:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            self.joined.set()
 
     def _starting(self) -> None:
         if not self._removed:
-            self._guests.take(self.engine.node)
+            self._guests.take(self.server.node)
             self._taken = True
             self.joined.set()
 
     def _ready(self) -> None:
         self.loaded.set()
-        self._health.soon(self.engine.node.id)
+        self._health.soon(self.server.node.id)
 
     def _ended(self, reason: str) -> None:
         """Nobody shall be sent there until it answers again."""
-        node = self._fleet.get(self.engine.node.id)
+        node = self._fleet.get(self.server.node.id)
         if node is not None:
             self._fleet.report(node, NodeReport(False, 0.0, reason), False)

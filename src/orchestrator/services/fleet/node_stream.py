@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from orchestrator.domain.errors import UpstreamError
+from orchestrator.domain.errors import MalformedAnswer, UpstreamError
 from orchestrator.ports.upstream import Call, ResponseHead
 
 HIGH_WATER = 256 * 1024  # bytes that wait for a slow reader before the node is held back
@@ -44,6 +44,9 @@ class NodeStream:
         if not self._head.done():
             self._head.set_exception(error)
         self._changed.set()
+
+    def broken(self, error: Exception) -> None:
+        self.on_error(MalformedAnswer(f"The node's answer could not be read: {error}"))
 
     async def begun(self) -> ResponseHead:
         """Status and headers. Raises UpstreamError."""

@@ -8,7 +8,7 @@ import msgspec
 
 from orchestrator.domain.dialects import Operation, continuation, target_endpoint, translate
 from orchestrator.domain.errors import OrchestratorError, RequestError, UpstreamError, UpstreamStatus
-from orchestrator.domain.failure import Failure, classify, classify_status
+from orchestrator.domain.failure import Failure, FailureKind, classify, classify_status
 from orchestrator.domain.node import Dialect
 from orchestrator.ports.upstream import ResponseHead
 from orchestrator.services.fleet.node import FleetNode
@@ -127,7 +127,7 @@ class Attempting:
         if exchange.relay is not None and exchange.relay.begun:
             if final or not self._continue(exchange):
                 exchange.fail(error)
-        elif final or exchange.bypass or not failure.retryable or not self._may_retry(exchange):
+        elif final or exchange.bypass or not failure.retryable or not self._may_retry(exchange, failure):
             exchange.fail(self._summary(exchange, error))
         else:
             exchange.relay = None
@@ -155,11 +155,13 @@ class Attempting:
             status=attempt.status,
         )
 
-    def _may_retry(self, exchange: Exchange) -> bool:
+    def _may_retry(self, exchange: Exchange, failure: Failure) -> bool:
         gateway = self._gateway
         if len(exchange.attempts) >= gateway.limits.max_attempts:
             return False
-        return gateway.may_retry()
+        # The budget keeps work from being done twice by nodes that are overloaded. One that is gone did none: when it
+        # dies under a hundred requests, the others get no more than they would have got without it.
+        return failure.kind is FailureKind.CONNECT or gateway.may_retry()
 
     def _again(self, exchange: Exchange, failure: Failure, error: UpstreamError) -> None:
         """Another node; failing that, after a pause the same one; failing that, the queue."""

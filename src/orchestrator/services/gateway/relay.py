@@ -47,7 +47,9 @@ _PROMPT = frozenset((b"prompt_tokens", b"input_tokens", b"prompt_eval_count"))
 
 
 # The first bytes of an event that reports an error, in any of the three dialects.
-_ERROR_EVENT = re.compile(rb'(?:event: ?error|(?:data: ?)?\{ ?"error")')
+_ERROR = rb'(?:event: ?error|(?:data: ?)?\{ ?"error"(?! ?: ?null))'
+_ERROR_EVENT = re.compile(_ERROR)
+_ERROR_LINE = re.compile(b"\n" + _ERROR)
 
 
 class _Tokens(msgspec.Struct):
@@ -111,10 +113,12 @@ class Relaying:
         attempt.status = status = head.status
         exchange.wait_until = self._gateway.clock.now + self._gateway.limits.stall
         previous = exchange.relay
-        if status >= 300:
-            exchange.relay = Refused(exchange, head)
-        elif previous is not None and previous.begun and isinstance(previous, Streamed):
+        if previous is not None and previous.begun and isinstance(previous, Streamed):
+            if status >= 300:  # no other answer fits into one that has begun
+                raise UpstreamStatus(f"HTTP {status}", details={"status": status})
             previous.resume_after_continuation()
+        elif status >= 300:
+            exchange.relay = Refused(exchange, head)
         elif not exchange.stream:
             exchange.relay = Whole(exchange, head)
         elif exchange.translation is not None:
@@ -279,14 +283,19 @@ class Streamed:
             last, self._held = self._held, b""
             self.data(b"", last.rstrip(b"\r\n") + self._boundary)
         tail = (self._before + self._last)[-_TAIL * 2 :]
+        if b"error" in tail and self._told_of_error(tail):
+            # The node said itself that it failed, and the client has read it: once is enough. Some send the usual end
+            # of a stream behind it.
+            exchange.gateway.attempting.failed_in_band(exchange)
+            return
         if not any(marker in tail for marker in TERMINAL[exchange.endpoint.name]):
-            if _ERROR_EVENT.match(tail.rstrip(b"\r\n").rpartition(self._boundary)[2]):
-                # The node said itself that it failed, and the client has read it: once is enough.
-                exchange.gateway.attempting.failed_in_band(exchange)
-                return
             raise Truncated("The node ended its stream without its last event.")
         exchange.usage = scan_usage(tail)
         exchange.gateway.settling.streamed(exchange)
+
+    def _told_of_error(self, tail: bytes) -> bool:
+        events = (self._before, self._last)  # both begin with an event
+        return any(map(_ERROR_EVENT.match, events)) or _ERROR_LINE.search(tail) is not None
 
     @property
     def text(self) -> str | None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from orchestrator.domain.node import NodeSpec
 
 
-class Engine(Protocol):
+class LocalServer(Protocol):
     """Serves one model on loopback."""
 
     node: NodeSpec

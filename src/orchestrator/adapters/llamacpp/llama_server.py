@@ -28,7 +28,7 @@ _log = logging.getLogger("orchestrator.llamacpp")
 
 
 @dataclass(frozen=True, slots=True)
-class EngineOptions:
+class LlamaOptions:
     """`context` in tokens for all requests together, 0: what the model was trained for. `parallel` requests at a time.
     `threads` 0 and `gpu_layers` -1: llama.cpp decides."""
 
@@ -38,8 +38,8 @@ class EngineOptions:
     gpu_layers: int = -1
 
 
-def engines(files: Sequence[str], options: EngineOptions, logs: Path) -> list[LlamaEngine]:
-    """One engine per file. Raises ConfigurationError when the extra is missing or a file cannot be served."""
+def llama_servers(files: Sequence[str], options: LlamaOptions, logs: Path) -> list[LlamaServer]:
+    """One server per file. Raises ConfigurationError when the extra is missing or a file cannot be served."""
     if not files:
         return []
     if find_spec("xllamacpp") is None:
@@ -47,11 +47,11 @@ def engines(files: Sequence[str], options: EngineOptions, logs: Path) -> list[Ll
             "models.embedded needs the extra 'llamacpp': pip install 'orchestrator[llamacpp]', or take the files out."
         )
     models = [read_model_file(Path(file).expanduser()) for file in files]
-    found: dict[str, LlamaEngine] = {}
+    found: dict[str, LlamaServer] = {}
     for model in models:
-        engine = LlamaEngine(model, options, logs)
-        other = found.setdefault(engine.node.id, engine)
-        if other is not engine:
+        server = LlamaServer(model, options, logs)
+        other = found.setdefault(server.node.id, server)
+        if other is not server:
             raise ConfigurationError(
                 f"models.embedded: {other.model.path} and {model.path} have the same name; rename one of them."
             )
@@ -63,10 +63,10 @@ def node_id(name: str) -> str:
     return f"llamacpp-{_UNFIT.sub('-', name).strip('-.')}"[:100]
 
 
-class LlamaEngine:
-    """Implements `ports.engine.Engine`."""
+class LlamaServer:
+    """Implements `ports.local_server.LocalServer`."""
 
-    def __init__(self, model: ModelFile, options: EngineOptions, logs: Path) -> None:
+    def __init__(self, model: ModelFile, options: LlamaOptions, logs: Path) -> None:
         self.model = model
         self._options = options
         identity = node_id(model.name)
@@ -82,7 +82,7 @@ class LlamaEngine:
         self.process: asyncio.subprocess.Process | None = None
 
     async def run(self, starting: Callable[[], None], ready: Callable[[], None], ended: Callable[[str], None]) -> None:
-        """See `ports.engine.Engine.run`."""
+        """See `ports.local_server.LocalServer.run`."""
         loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
         while True:
