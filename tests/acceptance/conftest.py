@@ -31,9 +31,10 @@ KEYS = {
 }
 # What answers under which name, by the kind of the node.
 MODELS = {"llamacpp": "tiny-a", "ollama": "llama3", "openai": "gpt-fake", "anthropic": "claude-fake"}
+SHARED = "shared:latest"  # on two nodes of different kinds
 FAKES = {
-    "ollama": ["llama3:latest", "nomic-embed-text:latest"],
-    "openai": ["gpt-fake", "text-embedding-fake"],
+    "ollama": ["llama3:latest", "nomic-embed-text:latest", SHARED],
+    "openai": ["gpt-fake", "text-embedding-fake", SHARED],
     "anthropic": ["claude-fake"],
 }
 UPSTREAM_KEY = "test-upstream-key"

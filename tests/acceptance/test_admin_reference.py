@@ -1,4 +1,4 @@
-"""The reference names every administration route with its permission, and the document describes the inference paths."""
+"""The reference names every administration route with its permission; the document describes the inference paths."""
 
 from __future__ import annotations
 

@@ -156,3 +156,20 @@ async def test_a_drained_server_gets_no_new_traffic_and_finishes_what_it_has(tmp
             assert (await client.post("/api/generate", json=prompt())).headers["x-selected-server"] == "a"
             back = await api.post("/servers/b/maintenance", json={"enabled": False})
             assert back.json()["maintenance"] is False
+
+
+async def test_an_operator_cannot_have_a_secret_sent_elsewhere(tmp_path: Path) -> None:
+    keys = [{"name": role, "key": f"key-of-the-{role}", "role": role} for role in ("operator", "admin")]
+    nodes = [{"id": "a", "url": "http://127.0.0.1:9", "api_key": "sk-very-secret"}]
+    async with admin(tmp_path, nodes=nodes, auth={"enabled": True, "keys": keys}) as (running, api):
+        api.headers["Authorization"] = "Bearer key-of-the-operator"
+        variable = {"id": "b", "url": "http://127.0.0.1:10", "apiKey": "env:HOME", "kind": "openai"}
+        assert (await api.post("/servers/add", json=variable)).status_code == 403
+        assert (await api.patch("/servers/a", json={"apiKey": "env:HOME"})).status_code == 403
+        assert (await api.patch("/servers/a", json={"url": "http://127.0.0.1:11"})).status_code == 403
+        assert running.service.fleet.nodes["a"].spec.url == "http://127.0.0.1:9"
+        assert (await api.patch("/servers/a", json={"maxConcurrency": 3})).status_code == 200
+        moved = await api.patch("/servers/a", json={"url": "http://127.0.0.1:11", "apiKey": "sk-another"})
+        assert moved.status_code == 200
+        api.headers["Authorization"] = "Bearer key-of-the-admin"
+        assert (await api.post("/servers/add", json=variable)).status_code == 200

@@ -124,6 +124,19 @@ def test_tool_uses_are_streamed(anthropic: Anthropic, model: str) -> None:
     assert use.input.keys() == {"city", "days"}
 
 
+def test_a_tool_use_that_the_limit_cuts_is_no_error(anthropic: Anthropic) -> None:
+    request: dict[str, Any] = {
+        "model": "tiny-a",
+        "max_tokens": 12,
+        "messages": said("call a tool"),
+        "tools": [WEATHER],
+        "tool_choice": ONE,
+    }
+    assert anthropic.messages.create(**request).stop_reason == "max_tokens"
+    with anthropic.messages.stream(**request) as stream:
+        assert stream.get_final_message().stop_reason == "max_tokens"
+
+
 @pytest.mark.parametrize("name", ["llama3", "gpt-fake", "claude-fake"])
 def test_parallel_tool_uses_keep_their_own_ids(anthropic: Anthropic, name: str) -> None:
     tides: Any = {**WEATHER, "name": "get_tides"}

@@ -117,6 +117,21 @@ def test_tool_calls_are_streamed(ollama: Client, model: str) -> None:
     assert parts[-1].done is True
 
 
+def test_a_tool_call_that_the_limit_cuts_is_no_error(ollama: Client) -> None:
+    request: dict[str, Any] = {
+        "model": "tiny-a",
+        "messages": said("call a tool"),
+        "tools": [WEATHER],
+        "options": {"num_predict": 12},
+    }
+    whole = ollama.chat(**request)
+    assert whole.done_reason == "length"
+    assert not whole.message.tool_calls
+    parts = list(ollama.chat(**request, stream=True))
+    assert parts[-1].done_reason == "length"
+    assert not any(part.message.tool_calls for part in parts)
+
+
 def test_a_python_function_is_a_tool(ollama: Client, model: str) -> None:
     def get_tides(tomorrow: bool) -> str:
         """Get the tides.

@@ -127,7 +127,6 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     settings = start.settings
     clock = Clock()
     rand = random.SystemRandom().random
-    fast_rand = random.Random(secrets.randbits(64)).random  # noqa: S311 - placement needs speed, not secrecy
     upstream = ConnectionPool(max_idle_per_target=settings.gateway.max_connections_per_node)
     fleet = Fleet(
         clock, Roster(), values.breaker_policy(settings), rand, lambda spec: hide(values.resolve_secret(spec.api_key))
@@ -136,31 +135,8 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     FleetEvents(fleet, health)
     registry = Registry(fleet, health, upstream, storage)
     library = Library(fleet, health, upstream)
-    queue: AdmissionQueue[Exchange] = AdmissionQueue(values.queue_policy(settings))
-    gateway = Gateway(
-        fleet,
-        upstream,
-        Placement(settings.gateway.policy, values.policy_options(settings), rand=fast_rand),
-        queue,
-        RateLimiter(),
-        RetryBudget(settings.retry.budget_ratio, settings.retry.budget_min_per_second),
-        values.retry_policy(settings),
-        values.limits(settings),
-        rand=rand,
-        instance=secrets.token_hex(4),
-        history=settings.history.capacity,
-        on_bug=log_bug,
-    )
-    keyring = Keyring(
-        clock,
-        storage.keys,
-        lambda length: secrets.token_urlsafe(length)[:length],
-        enabled=settings.auth.enabled,
-        anonymous_loopback=settings.auth.allow_anonymous_loopback,
-        header=settings.auth.header,
-        default_limit=settings.auth.rate_limit,
-    )
-    keyring.configure(values.principals(settings))
+    gateway = _gateway(settings, fleet, upstream, rand)
+    keyring = _keyring(settings, clock, storage)
     parts = LiveParts(fleet, health, gateway, set_level)
     return Service(
         loaded=start,
@@ -179,3 +155,36 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         metrics=Metrics(fleet, gateway, PrometheusExposition(), version=__version__),
         started_at=clock.epoch,
     )
+
+
+def _gateway(settings: Settings, fleet: Fleet, upstream: ConnectionPool, rand: Callable[[], float]) -> Gateway:
+    queue: AdmissionQueue[Exchange] = AdmissionQueue(values.queue_policy(settings))
+    fast_rand = random.Random(secrets.randbits(64)).random  # noqa: S311 - placement needs speed, not secrecy
+    return Gateway(
+        fleet,
+        upstream,
+        Placement(settings.gateway.policy, values.policy_options(settings), rand=fast_rand),
+        queue,
+        RateLimiter(),
+        RetryBudget(settings.retry.budget_ratio, settings.retry.budget_min_per_second),
+        values.retry_policy(settings),
+        values.limits(settings),
+        rand=rand,
+        instance=secrets.token_hex(4),
+        history=settings.history.capacity,
+        on_bug=log_bug,
+    )
+
+
+def _keyring(settings: Settings, clock: Clock, storage: Storage) -> Keyring:
+    keyring = Keyring(
+        clock,
+        storage.keys,
+        lambda length: secrets.token_urlsafe(length)[:length],
+        enabled=settings.auth.enabled,
+        anonymous_loopback=settings.auth.allow_anonymous_loopback,
+        header=settings.auth.header,
+        default_limit=settings.auth.rate_limit,
+    )
+    keyring.configure(values.principals(settings))
+    return keyring

@@ -96,7 +96,7 @@ class Retry(Section):
     budget_ratio: float = setting(
         0.2, "Retries allowed, as a part of the requests of the last 10 s.", live=True, ge=0, le=1
     )
-    budget_min_per_second: float = setting(1.0, "Retries per second allowed in any case.", live=True, ge=0)
+    budget_min_per_second: float = setting(10.0, "Retries per second allowed in any case.", live=True, ge=0)
     backoff_base: Duration = setting(
         0.5, "Longest pause before the same node is tried again, in seconds.", live=True, ge=0
     )

@@ -46,7 +46,7 @@ def message(changes: Mapping[str, Any]) -> str:
         ({"circuit_breaker.open_time": 301}, "circuit_breaker: open_time must not be above open_max"),
         ({"models.aliases": {"a": ["b", "a"]}}, "models: alias 'a' points to itself"),
         ({"models.aliases": {"a": []}}, "models: alias 'a' needs at least one target"),
-        ({"database.url": "mysql://h/d"}, "database.url: must start with sqlite:/// or postgresql://"),
+        ({"database.url": "mysql://h/d"}, "database.url: must start with sqlite:///, postgresql:// or memory://"),
         ({"auth.keys": [{"name": "a", "key": "12345678", "priority": 9, "max_priority": 3}]}, "must not be below"),
         ({"auth.keys": [{"name": "a", "key": "12345678"}, {"name": "a", "key": "87654321"}]}, "the same name"),
         ({"auth.keys": [{"name": "a", "key": "12345678"}, {"name": "b", "key": "12345678"}]}, "the same key"),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
-from typing import NamedTuple
 
 from orchestrator.domain.alias import Alias
 from orchestrator.domain.ban import Ban
@@ -15,8 +14,8 @@ from orchestrator.domain.breaker import Breaker
 from orchestrator.domain.breaker_policy import BreakerPolicy, BreakerState, Transition
 from orchestrator.domain.breaker_record import BreakerRecord
 from orchestrator.domain.catalogue import Catalogue, Resolved
-from orchestrator.domain.dialects import Endpoint, Operation, target_endpoint
-from orchestrator.domain.errors import ModelNotFound, OrchestratorError, Unsupported
+from orchestrator.domain.dialects import Endpoint
+from orchestrator.domain.errors import ModelNotFound, OrchestratorError
 from orchestrator.domain.failure import Failure, FailureKind
 from orchestrator.domain.node import NodeReport, NodeSpec
 from orchestrator.domain.placement import (
@@ -31,19 +30,12 @@ from orchestrator.domain.placement import (
 )
 from orchestrator.services.clock import Clock
 from orchestrator.services.fleet.node import FleetNode, Pair
+from orchestrator.services.fleet.route import Route, capable
 
 # What the breakers of a node and of its model gave for one request.
 Passes = tuple[int, int]
 # Faults that say something about the whole node, and not just about one of its models.
 OF_THE_NODE = frozenset({FailureKind.CONNECT, FailureKind.AUTH})
-COMPLETION = "completion"
-
-
-class Route(NamedTuple):
-    """A model's name resolved: the catalogue names it may be served under, best first, each with its candidates."""
-
-    resolved: Resolved
-    options: tuple[tuple[str, CandidateSet], ...]
 
 
 class Fleet:
@@ -172,7 +164,7 @@ class Fleet:
         return resolved
 
     def route(self, model: str, endpoint: Endpoint) -> Route:
-        """What a client's name stands for on an endpoint, kept until a node's eligibility changes. Raises ModelNotFound."""
+        """What a client's name stands for on an endpoint, until a node's eligibility changes. Raises ModelNotFound."""
         routes = self._routes.get(endpoint.name)
         if routes is None or len(routes) > 10_000:
             routes = self._routes[endpoint.name] = {}
@@ -201,7 +193,7 @@ class Fleet:
             healthy=node.healthy,
             admin_state=node.spec.admin_state,
             has_model=entry is not None,
-            has_capability=entry is None or endpoint is None or _capable(node, entry.capabilities, endpoint),
+            has_capability=entry is None or endpoint is None or capable(node, entry.capabilities, endpoint),
             banned=any(ban.covers(node.id, model, now) for ban in self.bans.values()),
             breaker_open=node.breaker.state is BreakerState.OPEN
             or (pair is not None and pair.breaker.state is BreakerState.OPEN),
@@ -391,15 +383,3 @@ def _names(report: NodeReport | None) -> object:
     if report is None:
         return None
     return tuple((entry.name, entry.digest, entry.capabilities) for entry in report.models)
-
-
-def _capable(node: FleetNode, capabilities: frozenset[str], endpoint: Endpoint) -> bool:
-    """Judged by what the node itself says of the model, never by the model's name."""
-    # Engines embed with models that only tell of completion; the other way round none does.
-    if capabilities and endpoint.operation is not Operation.EMBED and COMPLETION not in capabilities:
-        return False
-    try:
-        target_endpoint(endpoint, node.dialect_for(endpoint.dialect))
-    except Unsupported:
-        return False
-    return True

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from fastapi import Request
 from pydantic import Field
 
-from orchestrator.domain.access import Permission, Principal
-from orchestrator.domain.errors import Conflict, InvalidRequest
+from orchestrator.domain.access import Permission, Principal, allowed
+from orchestrator.domain.errors import Conflict, Forbidden, InvalidRequest
 from orchestrator.domain.node import AdminState, Dialect, LoadedModel, NodeKind, NodeSource, NodeSpec
 from orchestrator.entrypoints.http.admin.route import Body, admin_router, audit, milliseconds, service_of
 from orchestrator.entrypoints.http.permission import requires
@@ -63,11 +63,12 @@ async def list_servers(request: Request, principal: Principal = READ) -> dict[st
 async def add_server(request: Request, body: NewServer, principal: Principal = WRITE) -> dict[str, Any]:
     """Registers a server and probes it. Without `kind` the server is asked what it is.
 
-    400 for a missing or wrong field, 409 for an id or URL that is taken.
+    400 for a missing or wrong field, 403 for an `env:` key without config.write, 409 for an id or URL that is taken.
     """
     service = service_of(request)
     if not body.id or not body.url:
         raise InvalidRequest("id and url are required")
+    _check_reference(principal, body.api_key)
     named = body.kind or (NodeKind(body.type) if body.type not in (None, "auto") else None)
     spec = validate(
         NodeSpec(
@@ -112,7 +113,10 @@ async def get_server(request: Request, server_id: str, principal: Principal = RE
 async def change_server(
     request: Request, server_id: str, body: ServerChange, principal: Principal = WRITE
 ) -> dict[str, Any]:
-    """Changes a registration; the change outlives the configuration file's word. 400, 404."""
+    """Changes a registration; the change outlives the configuration file's word. 400, 404.
+
+    403 without config.write for an `env:` key, and for another URL of a server whose key is not given anew.
+    """
     given = body.model_dump(include=body.model_fields_set)
     removes_key = "api_key" in given and not given["api_key"]
     changes = {name: value for name, value in given.items() if value is not None}
@@ -121,7 +125,10 @@ async def change_server(
     if "models" in changes:
         changes["models"] = tuple(changes["models"])
     service = service_of(request)
-    service.registry.node(server_id)
+    node = service.registry.node(server_id)
+    _check_reference(principal, body.api_key)
+    if changes.get("url", node.spec.url) != node.spec.url and "api_key" not in given:
+        _check_move(principal, node)
     if not changes:
         raise InvalidRequest("Nothing to change: give maxConcurrency, weight, labels, url, kind, models or apiKey.")
     node = await service.registry.update(server_id, **changes)
@@ -217,6 +224,18 @@ def server(node: FleetNode) -> dict[str, Any]:
     if spec.api_key is not None:
         shown["apiKey"] = MASK
     return shown
+
+
+def _check_reference(principal: Principal, key: str | None) -> None:
+    """A reference names any variable of this process, and sends its value to the server."""
+    if key is not None and key.startswith("env:") and not allowed(principal, Permission.CONFIG_WRITE):
+        raise Forbidden("Only a key with the permission config.write may name a variable of this service.")
+
+
+def _check_move(principal: Principal, node: FleetNode) -> None:
+    """A key that somebody else entered is not sent to another address."""
+    if node.spec.api_key is not None and not allowed(principal, Permission.CONFIG_WRITE):
+        raise Forbidden("This server has a key: give apiKey anew with the new url.")
 
 
 def _loaded(one: LoadedModel) -> dict[str, Any]:
