@@ -20,6 +20,19 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Generated from the code by `make docs`; edits here are lost. -->"
 
+ABOUT_METRICS = """\
+`GET /metrics` answers in the Prometheus text format, and in OpenMetrics where the `Accept` header asks for it. It needs
+no key unless `metrics.require_auth` is set, and is not there when `metrics.enabled` is false. Counters and histograms
+are since the start of the process. The numbers of the process itself have Prometheus' usual names
+(`process_cpu_seconds_total`, `process_resident_memory_bytes`, ...).
+
+`server` is a node's id; `model` is the catalogue's name. The first 500 models have a label of their own, those after
+them share `other`. A histogram `x` is told as `x_bucket`, `x_sum` and `x_count`.
+
+Gauges over a window are computed from the history when somebody asks. The history is bounded (`history.capacity`);
+`orchestrator_window_covered_seconds` tells how far back it reaches.
+"""
+
 
 def error_rows(kind: type[Any], parent: str = "") -> list[str]:
     status = "exit 2" if kind.__name__ == "ConfigurationError" else str(kind.status)
@@ -60,29 +73,8 @@ def metrics_page() -> str:
         f"| `{name}` | {one.kind} | {', '.join(f'`{label}`' for label in one.labels)} | {one.help} |"
         for name, one in metrics.items()
     ]
-    return "\n".join(
-        [
-            "# Metrics",
-            "",
-            NOTE,
-            "",
-            "`GET /metrics` answers in the Prometheus text format, and in OpenMetrics where the `Accept` header asks for",
-            "it. It needs no key unless `metrics.require_auth` is set, and is not there when `metrics.enabled` is false.",
-            "Counters and histograms are since the start of the process. The numbers of the process itself have",
-            "Prometheus' usual names (`process_cpu_seconds_total`, `process_resident_memory_bytes`, ...).",
-            "",
-            "`server` is a node's id; `model` is the catalogue's name. The first 500 models have a label of their own,",
-            "those after them share `other`. A histogram `x` is told as `x_bucket`, `x_sum` and `x_count`.",
-            "",
-            "Gauges over a window are computed from the history when somebody asks. The history is bounded",
-            "(`history.capacity`); `orchestrator_window_covered_seconds` tells how far back it reaches.",
-            "",
-            "| metric | kind | labels | meaning |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    table = ["| metric | kind | labels | meaning |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(["# Metrics", "", NOTE, "", ABOUT_METRICS, *table])
 
 
 def log_names() -> list[str]:
@@ -151,7 +143,7 @@ PAGES = {
     "logs": Page("docs/reference/logs.md", names=log_names),
     "settings": Page("docs/reference/settings.md", names=settings),
 }
-CHECKED = ("errors", "commands")
+CHECKED = ("errors", "commands", "metrics", "logs")
 
 
 def problems(page: Page) -> list[str]:

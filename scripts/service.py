@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HINTS = """
 Try it (streaming: leave out or turn on "stream"):
@@ -38,6 +39,10 @@ Try it (streaming: leave out or turn on "stream"):
 
 Point clients at it:  OpenAI {url}/v1 · Anthropic {url} · Ollama {url} (OLLAMA_HOST)
 Next:                 .venv/bin/orchestrator status · .venv/bin/orchestrator chat {model} · make logs · make down
+"""
+DEMO = """
+No model server was found on this machine: {count} demo nodes answer canned text, no model runs there.
+For real answers:     .venv/bin/orchestrator nodes add ID URL · make down up ARGS="--gguf FILE"
 """
 
 
@@ -94,13 +99,30 @@ def tail(log: Path, lines: int = 30) -> str:
         return "(no log)"
 
 
-def first_model(port: int) -> str:
-    """Some model that the fleet has; a placeholder when it has none."""
-    answer = get(f"http://127.0.0.1:{port}/v1/models")
+def rows(port: int, path: str, name: str) -> list[dict[str, Any]]:
+    """A list that the running service answers with; empty when it does not, as for one that wants a key."""
+    answer = get(f"http://127.0.0.1:{port}{path}")
     try:
-        return str(json.loads(answer[1])["data"][0]["id"]) if answer else "MODEL"
+        return list(json.loads(answer[1])[name]) if answer else []
     except (ValueError, LookupError, TypeError):
-        return "MODEL"
+        return []
+
+
+def first_model(port: int) -> str:
+    """Some model of the fleet that can chat, as far as is known; a placeholder when there is none."""
+    for model in rows(port, "/api/orchestrator/models", "details"):
+        if not model["capabilities"] or "completion" in model["capabilities"]:
+            return str(model["name"]).removesuffix(":latest")
+    return "MODEL"
+
+
+def hints(running: Running) -> str:
+    """What to try, and a plain word when only demo nodes will answer."""
+    text = HINTS.format(url=running.url, model=first_model(running.port))
+    nodes = rows(running.port, "/api/orchestrator/servers", "servers")
+    if nodes and all(node["kind"] == "demo" for node in nodes):
+        return DEMO.format(count=len(nodes)) + text
+    return text
 
 
 def wait_ready(process: subprocess.Popen[bytes], port: int, seconds: float) -> tuple[bool, str]:
@@ -123,7 +145,7 @@ def up(port: int, data: Path, seconds: float, extra: list[str]) -> int:
         print(f"Orchestrator is running already at {running.url} (process {running.pid}).")
         if running.port != port:
             print(f"It is not on port {port}: run `make down` first to move it.")
-        print(HINTS.format(url=running.url, model=first_model(running.port)))
+        print(hints(running))
         return 0
     if get(f"http://127.0.0.1:{port}/health/live") is not None:
         print(f"error: something else answers on port {port}. Choose another one: make up PORT=9001")
@@ -151,7 +173,7 @@ def up(port: int, data: Path, seconds: float, extra: list[str]) -> int:
             stop(record, 10)
         return 1
     print(f"Orchestrator is ready at {record.url} (process {record.pid}, log {log}).")
-    print(HINTS.format(url=record.url, model=first_model(port)))
+    print(hints(record))
     return 0
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import httpx2
 
 from orchestrator.domain.breaker import Breaker
+from orchestrator.ports.record import RequestRecord
 from orchestrator.services.fleet.node import FleetNode
 from orchestrator.services.gateway.gateway import Gateway
-from orchestrator.services.gateway.record import RequestRecord
 from orchestrator.testing.model_server import ModelServer
 from service import RunningService, merged, running_service
 

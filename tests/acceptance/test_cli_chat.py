@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_command import CommandLine, environment, spawn, terminal
+from cli_command import CommandLine, spawn, terminal
 
 from orchestrator.testing.model_server import ModelServer
 from service import RunningService, running_service
@@ -29,6 +29,11 @@ async def talker(tmp_path: Path, **settings: Any) -> AsyncIterator[tuple[Running
             yield running, server
 
 
+def asked(server: ModelServer) -> Any:
+    """The body of the last chat request; probes come in between."""
+    return [one for one in server.requests if one.path == "/v1/chat/completions"][-1].body
+
+
 async def test_an_answer_goes_to_standard_output_and_its_speed_to_standard_error(
     command: CommandLine, tmp_path: Path
 ) -> None:
@@ -38,7 +43,7 @@ async def test_an_answer_goes_to_standard_output_and_its_speed_to_standard_error
         assert result.status == 0
         assert result.out == "Because of Rayleigh.\n"
         assert "tokens" in result.err
-        body = server.requests[-1].body
+        body = asked(server)
         assert body["messages"] == [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "Why is the sky blue?"},
@@ -61,7 +66,7 @@ async def test_a_prompt_comes_from_a_pipe(tmp_path: Path) -> None:
     async with talker(tmp_path, reply="Seen.") as (running, server):
         result = await spawn("chat", "llama3", "--url", running.url, stdin="line one\nline two\n")
         assert (result.status, result.out) == (0, "Seen.\n")
-        assert server.requests[-1].body["messages"][-1]["content"] == "line one\nline two\n"
+        assert asked(server)["messages"][-1]["content"] == "line one\nline two\n"
         empty = await spawn("chat", "llama3", "--url", running.url, stdin="")
         assert empty.status == 2
         assert "there is no prompt" in empty.err
@@ -92,52 +97,58 @@ async def test_an_answer_that_breaks_off_is_a_failure(command: CommandLine, tmp_
 
 
 async def test_a_conversation_remembers(tmp_path: Path) -> None:
-    async with talker(tmp_path, reply="I see.") as (running, server):
-        async with terminal("chat", "llama3", "--system", "Be kind.", "--url", running.url) as screen:
-            await screen.until(">>> ")
-            screen.type("first\n")
-            await screen.until("I see.")
-            await screen.until("tokens")
-            await screen.until(">>> ")
-            screen.type("second\n")
-            await screen.until("I see.")
-            await screen.until(">>> ")
-            said = [message["content"] for message in server.requests[-1].body["messages"]]
-            assert said == ["Be kind.", "first", "I see.", "second"]
-            screen.type("/clear\n")
-            await screen.until(">>> ")
-            screen.type("third\n")
-            await screen.until("I see.")
-            await screen.until(">>> ")
-            said = [message["content"] for message in server.requests[-1].body["messages"]]
-            assert said == ["Be kind.", "third"]
-            screen.type("/exit\n")
-            assert await screen.end() == 0
+    async with (
+        talker(tmp_path, reply="I see.") as (running, server),
+        terminal("chat", "llama3", "--system", "Be kind.", "--url", running.url) as screen,
+    ):
+        await screen.until(">>> ")
+        screen.type("first\n")
+        await screen.until("I see.")
+        await screen.until("tokens")
+        await screen.until(">>> ")
+        screen.type("second\n")
+        await screen.until("I see.")
+        await screen.until(">>> ")
+        said = [message["content"] for message in asked(server)["messages"]]
+        assert said == ["Be kind.", "first", "I see.", "second"]
+        screen.type("/clear\n")
+        await screen.until(">>> ")
+        screen.type("third\n")
+        await screen.until("I see.")
+        await screen.until(">>> ")
+        said = [message["content"] for message in asked(server)["messages"]]
+        assert said == ["Be kind.", "third"]
+        screen.type("/exit\n")
+        assert await screen.end() == 0
 
 
 async def test_an_interrupt_stops_the_answer_and_not_the_conversation(tmp_path: Path) -> None:
-    async with talker(tmp_path, reply="one two three four") as (running, server):
-        async with terminal("chat", "llama3", "--url", running.url) as screen:
-            await screen.until(">>> ")
-            server.mode("hang_mid", after=2, times=1)
-            screen.type("count\n")
-            await screen.until("one")
-            await server.wait_for(lambda server: server.hanging == 1)
-            screen.interrupt()
-            await server.wait_for(lambda server: server.disconnects == 1, 2.0)
-            await screen.until("Stopped.")
-            await screen.until(">>> ")
-            screen.type("go on\n")
-            await screen.until("four")
-            said = [message["content"] for message in server.requests[-1].body["messages"]]
-            assert said[0] == "count"
-            assert said[1].startswith("one")
-            assert said[2] == "go on"
-            await screen.until(">>> ")
-            screen.interrupt()
-            await screen.until(">>> ")
-            screen.type("\x04")
-            assert await screen.end() == 0
+    async with (
+        talker(tmp_path, reply="one two three four") as (running, server),
+        terminal("chat", "llama3", "--url", running.url) as screen,
+    ):
+        await screen.until(">>> ")
+        server.mode("hang_mid", after=2, times=1)
+        screen.type("count\n")
+        await screen.until("one")
+        await server.wait_for(lambda server: server.hanging == 1)
+        screen.interrupt()
+        await server.wait_for(lambda server: server.disconnects == 1, 2.0)
+        await screen.until("Stopped.")
+        await screen.until(">>> ")
+        screen.type("go on\n")
+        await screen.until("four")
+        said = [message["content"] for message in asked(server)["messages"]]
+        assert said[0] == "count"
+        assert said[1].startswith("one")
+        assert said[2] == "go on"
+        await screen.until(">>> ")
+        screen.interrupt()
+        screen.type("\n")  # a signal that comes before the line is read is heard when it is
+        await screen.until("/clear forgets")
+        await screen.until(">>> ")
+        screen.type("\x04")
+        assert await screen.end() == 0
 
 
 async def test_an_interrupt_ends_a_single_question(tmp_path: Path) -> None:
@@ -151,24 +162,24 @@ async def test_an_interrupt_ends_a_single_question(tmp_path: Path) -> None:
 
 
 async def test_a_failure_does_not_end_the_conversation(tmp_path: Path) -> None:
-    async with talker(tmp_path, reply="Better.") as (running, server):
-        async with terminal("chat", "llama3", "--url", running.url, environ=environment(NO_COLOR="1")) as screen:
-            await screen.until(">>> ")
-            server.mode("status", status=400, message="no such thing", times=1)
-            screen.type("first\n")
-            await screen.until("error: no such thing")
-            await screen.until(">>> ")
-            screen.type("second\n")
-            await screen.until("Better.")
-            said = [message["content"] for message in server.requests[-1].body["messages"]]
-            assert said == ["second"]
+    async with (
+        talker(tmp_path, reply="Better.") as (running, server),
+        terminal("chat", "llama3", "--url", running.url) as screen,
+    ):
+        await screen.until(">>> ")
+        server.mode("status", status=400, message="no such thing", times=1)
+        screen.type("first\n")
+        await screen.until("no such thing")
+        await screen.until(">>> ")
+        screen.type("second\n")
+        await screen.until("Better.")
+        said = [message["content"] for message in asked(server)["messages"]]
+        assert said == ["second"]
 
 
 async def test_a_terminal_shows_no_control_characters_and_a_pipe_shows_all(tmp_path: Path) -> None:
     async with talker(tmp_path, reply="red\x1b[31malert") as (running, _):
-        async with terminal(
-            "chat", "llama3", "Hello", "--url", running.url, environ=environment(NO_COLOR="1")
-        ) as screen:
+        async with terminal("chat", "llama3", "Hello", "--url", running.url) as screen:
             assert await screen.end() == 0
         assert "red[31malert" in screen.text
         piped = await spawn("chat", "llama3", "Hello", "--url", running.url)

@@ -297,8 +297,7 @@ async def test_a_person_is_asked_before_something_is_lost(tmp_path: Path) -> Non
 async def test_names_that_others_chose_do_not_move_the_cursor(command: CommandLine, tmp_path: Path) -> None:
     async with fleet(tmp_path) as (running, server):
         server.set_models(["evil\x1b[2Jmodel"])
-        await running.until(lambda: "evil\x1b[2Jmodel" in str(running.service.fleet.catalogue.by_model().keys())
-                            or any("evil" in name for name in running.service.fleet.catalogue.by_model()))  # fmt: skip
+        await running.until(lambda: any("evil" in name for name in running.service.fleet.catalogue.by_model()))
         listed = await command.at(running.url)("models", "list")
         assert "evil" in listed.out
         assert "\x1b" not in listed.out

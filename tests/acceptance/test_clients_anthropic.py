@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import pytest
 from anthropic import Anthropic, AsyncAnthropic, BadRequestError, transform_schema
+from live_fleet import LiveFleet
 from pydantic import BaseModel
-
-from conftest import LiveFleet
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG file
 WEATHER: Any = {

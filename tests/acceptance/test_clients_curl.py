@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import LiveFleet
+from live_fleet import LiveFleet
 
 CHAT = {"messages": [{"role": "user", "content": "say 4 words"}]}
 JSON = ("-H", "Content-Type: application/json")
@@ -150,7 +150,7 @@ def test_openai_streams_events_to_the_done_marker(http: Curl, path: str, name: s
     *events, last = [event for event in reply.events if not event.startswith('{"debug"')]
     assert last == "[DONE]"
     assert len(events) > 2
-    assert all(json.loads(event)["choices"] or True for event in events)
+    assert all(json.loads(event)["object"] in ("chat.completion.chunk", "text_completion") for event in events)
 
 
 @pytest.mark.parametrize("name", ["llama3", "gpt-fake", "claude-fake", "tiny-a"])
@@ -239,7 +239,8 @@ def test_both_forms_of_embedding(http: Curl) -> None:
 def test_the_library_is_not_changed_by_default(http: Curl) -> None:
     for path in ("/api/pull", "/api/push", "/api/create", "/api/copy"):
         reply = http.post(path, {"model": "llama3", "source": "llama3", "destination": "other"})
-        assert (reply.status, list(reply.json)) == (400, ["error"]), path
+        assert reply.status == 400, path
+        assert "pull_enabled" in reply.json["error"], path
     assert http.post("/api/delete", {"model": "llama3"}, "-X", "DELETE").status == 400
 
 
@@ -250,7 +251,7 @@ def test_another_node_answers_and_the_trace_says_so(fleet: LiveFleet, http: Curl
     for _ in range(6):
         reply = http.post("/api/chat?debug=true", body, "-H", "X-Placement-Policy: round_robin")
         assert reply.status == 200
-        assert reply.json["message"]["content"] == "echo: say 4 words" or reply.json["message"]["content"]
+        assert reply.json["message"]["content"] == "echo: say 4 words"
         debug = reply.json["debug"]
         other = "openai-1" if broken == "ollama" else "ollama-1"
         assert debug["selectedServerId"] == other

@@ -9,10 +9,9 @@ import anthropic as anthropic_client
 import openai as openai_client
 import pytest
 from anthropic import Anthropic
+from live_fleet import KEYS, LiveFleet
 from ollama import Client, ResponseError
 from openai import OpenAI
-
-from conftest import KEYS, LiveFleet
 
 FAKE_MODELS = {"ollama": "llama3", "openai": "gpt-fake", "anthropic": "claude-fake"}
 PATHS = {"ollama": "/api/chat", "openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
@@ -97,9 +96,11 @@ def test_a_key_for_some_models_is_refused_the_others(fleet: LiveFleet) -> None:
         with pytest.raises(openai_client.PermissionDeniedError):
             openai.chat.completions.create(model="gpt-fake", messages=SAID)
         assert {model.id for model in openai.models.list()} == {"llama3:latest", "alias/with-slash"}
-    with Anthropic(base_url=fleet.url, api_key=key) as anthropic:
-        with pytest.raises(anthropic_client.PermissionDeniedError):
-            anthropic.messages.create(model="gpt-fake", max_tokens=8, messages=SAID)
+    with (
+        Anthropic(base_url=fleet.url, api_key=key) as anthropic,
+        pytest.raises(anthropic_client.PermissionDeniedError),
+    ):
+        anthropic.messages.create(model="gpt-fake", max_tokens=8, messages=SAID)
     with Client(fleet.url, headers={"Authorization": f"Bearer {key}"}) as ollama:
         assert {entry.model for entry in ollama.list().models} == {"llama3:latest", "alias/with-slash"}
 
@@ -148,9 +149,11 @@ def test_a_keys_limit_is_a_rate_limit_error(fleet: LiveFleet) -> None:
             openai.chat.completions.create(model="llama3", messages=SAID)
         assert 1 <= int(limited.value.response.headers["retry-after"]) <= 60
         assert limited.value.code == "rate_limit_exceeded"
-    with Anthropic(base_url=fleet.url, api_key=key, max_retries=0) as anthropic:
-        with pytest.raises(anthropic_client.RateLimitError):
-            anthropic.messages.create(model="llama3", max_tokens=8, messages=SAID)
+    with (
+        Anthropic(base_url=fleet.url, api_key=key, max_retries=0) as anthropic,
+        pytest.raises(anthropic_client.RateLimitError),
+    ):
+        anthropic.messages.create(model="llama3", max_tokens=8, messages=SAID)
     with Client(fleet.url, headers={"Authorization": f"Bearer {key}"}) as ollama:
         with pytest.raises(ResponseError) as refused:
             ollama.chat("llama3", messages=SAID)
@@ -199,25 +202,24 @@ def test_a_broken_stream_raises_and_never_ends_well(
 ) -> None:
     fleet.fake(faulty).mode(fault, after=2)
     model = FAKE_MODELS[faulty]
-    seen: list[str] = []
     # Bytes of a node of the client's own dialect are relayed as they are, so broken JSON is the client's to find.
     broken: tuple[type[Exception], ...] = (openai_client.APIError, anthropic_client.APIError, ResponseError)
     if fault == "malformed":
         broken = (*broken, ValueError)
+    chunks: list[Any] = []
     with pytest.raises(broken):
-        for chunk in openai.chat.completions.create(model=model, messages=SAID, stream=True):
-            seen += [choice.delta.content or "" for choice in chunk.choices]
-            assert all(choice.finish_reason is None for choice in chunk.choices)
-    assert "echo: Hello there".startswith("".join(seen))
+        chunks.extend(openai.chat.completions.create(model=model, messages=SAID, stream=True))
+    assert not any(choice.finish_reason for chunk in chunks for choice in chunk.choices)
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert "echo: Hello there".startswith(text)
     with (
         pytest.raises(broken),
         anthropic.messages.stream(model=model, max_tokens=8, messages=SAID) as stream,
     ):
         stream.until_done()
-    parts = []
+    parts: list[Any] = []
     with pytest.raises(broken):
-        for part in ollama.chat(model, messages=SAID, stream=True):
-            parts.append(part)
+        parts.extend(ollama.chat(model, messages=SAID, stream=True))
     assert not any(part.done for part in parts)
 
 

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
 import pytest
+from live_fleet import LiveFleet
 from ollama import AsyncClient, Client, ResponseError
 from pydantic import BaseModel
-
-from conftest import LiveFleet
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG file
@@ -89,7 +88,7 @@ def test_generate_is_whole_and_streamed(ollama: Client, model: str) -> None:
     assert whole.done is True
     parts = list(ollama.generate(**request, stream=True))
     assert len([part for part in parts if part.response]) > 2
-    assert "".join(part.response for part in parts) == whole.response
+    assert "".join(part.response or "" for part in parts) == whole.response
 
 
 def test_a_tool_is_called_and_its_result_answered(ollama: Client, model: str, kind: str) -> None:
@@ -154,7 +153,7 @@ def test_an_answer_fits_a_json_schema(ollama: Client, model: str) -> None:
     answer = ollama.chat(model, messages=said("Who?"), format=schema, options=options)
     assert Person.model_validate_json(answer.message.content or "")
     generated = ollama.generate(model, "Who?", format=schema, options=options)
-    assert Person.model_validate_json(generated.response)
+    assert Person.model_validate_json(generated.response or "")
 
 
 @pytest.mark.parametrize("name", ["llama3", "gpt-fake", "claude-fake"])
@@ -162,7 +161,7 @@ def test_an_image_reaches_the_node(ollama: Client, name: str) -> None:
     message = {"role": "user", "content": "What is this?", "images": [PIXEL]}
     expected = f"[image {len(PIXEL)} bytes]"
     assert expected in (ollama.chat(name, messages=[message]).message.content or "")
-    assert expected in ollama.generate(name, "What is this?", images=[PIXEL]).response
+    assert expected in (ollama.generate(name, "What is this?", images=[PIXEL]).response or "")
 
 
 @pytest.mark.parametrize("name", ["llama3", "gpt-fake", "claude-fake"])
@@ -281,7 +280,7 @@ async def test_the_async_client_does_it_all_at_once(async_ollama: AsyncClient, m
 
 
 def test_the_real_engine_repeats_itself_with_a_seed(ollama: Client) -> None:
-    def text(seed: int) -> str:
+    def text(seed: int) -> str | None:
         return ollama.generate(
             "tiny-a", "Tell me", options={"seed": seed, "temperature": 1, "num_predict": 24}
         ).response

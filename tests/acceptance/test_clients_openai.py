@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
 import pytest
+from live_fleet import LiveFleet
 from openai import AsyncOpenAI, BadRequestError, OpenAI
 from pydantic import BaseModel
 
-from conftest import LiveFleet
-
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # a PNG file
-WEATHER = {
+WEATHER: Any = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -27,7 +26,6 @@ WEATHER = {
         },
     },
 }
-Messages = Any
 
 
 class Person(BaseModel):
@@ -35,7 +33,7 @@ class Person(BaseModel):
     age: Literal[36, 41]
 
 
-def said(text: str) -> Messages:
+def said(text: str) -> Any:
     return [{"role": "user", "content": text}]
 
 
@@ -144,7 +142,7 @@ def test_tool_calls_are_streamed(openai: OpenAI, model: str) -> None:
 def test_parallel_tool_calls_keep_their_own_ids(openai: OpenAI, kind: str, model: str) -> None:
     if kind == "llamacpp":
         model = "gpt-fake"  # the tiny model makes one call only
-    other = {"type": "function", "function": {**WEATHER["function"], "name": "get_tides"}}  # type: ignore[dict-item]
+    other: Any = {"type": "function", "function": {**WEATHER["function"], "name": "get_tides"}}
     with openai.chat.completions.stream(
         model=model, messages=said("call all tools"), tools=[WEATHER, other], max_tokens=200
     ) as stream:
@@ -176,24 +174,24 @@ def test_json_mode_gives_an_object(openai: OpenAI, model: str, kind: str) -> Non
 
 @pytest.mark.parametrize("name", ["llama3", "gpt-fake", "claude-fake"])
 def test_an_image_reaches_the_node(openai: OpenAI, name: str) -> None:
-    content = [
+    content: Any = [
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
     ]
     answer = openai.chat.completions.create(
         model=name,
-        messages=[{"role": "user", "content": content}],  # type: ignore[misc, list-item]
+        messages=[{"role": "user", "content": content}],
     )
     text = answer.choices[0].message.content or ""
     assert f"[image {len(base64.b64decode(PIXEL))} bytes]" in text
 
 
 def test_a_text_model_of_the_real_engine_refuses_an_image(openai: OpenAI) -> None:
-    content = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}]
+    content: Any = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}]
     with pytest.raises(BadRequestError, match="image"):
         openai.with_options(max_retries=0).chat.completions.create(
             model="tiny-a",
-            messages=[{"role": "user", "content": content}],  # type: ignore[misc, list-item]
+            messages=[{"role": "user", "content": content}],
         )
 
 
@@ -267,17 +265,17 @@ def test_the_responses_api_streams_typed_events(openai: OpenAI, model: str) -> N
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     final = events[-1]
     assert final.type in ("response.completed", "response.incomplete")
-    assert final.response.output_text == text  # type: ignore[union-attr]
+    assert final.response.output_text == text
 
 
 def test_the_responses_api_calls_functions(openai: OpenAI, model: str) -> None:
-    tool = {"type": "function", "strict": False, **WEATHER["function"]}  # type: ignore[dict-item]
+    tool: Any = {"type": "function", "strict": False, **WEATHER["function"]}
     answer = openai.responses.create(
         model=model,
         input="call a tool",
         tools=[tool],
         parallel_tool_calls=False,
-        max_output_tokens=200,  # type: ignore[list-item]
+        max_output_tokens=200,
     )
     calls = [item for item in answer.output if item.type == "function_call"]
     assert [call.name for call in calls] == ["get_weather"]

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
+from live_fleet import LiveFleet
 from ollama import AsyncClient, Client
 from openai import AsyncOpenAI, OpenAI
-
-from conftest import LiveFleet
 
 FAKE_MODELS = {"ollama": "llama3", "openai": "gpt-fake", "anthropic": "claude-fake"}
 WORDS = "one two three four five six"
@@ -104,7 +103,7 @@ def test_a_client_that_leaves_stops_the_node_within_a_second(fleet: LiveFleet, o
     pieces = open_stream(FAKE_MODELS[speaker])
     assert next(pieces)
     fake.wait_for(lambda server: server.hanging == 1)
-    pieces.close()  # type: ignore[attr-defined]  # a generator: its `with` closes the client's stream
+    pieces.close()
     fake.wait_for(lambda server: server.disconnects == 1 and server.in_flight == 0, timeout=1.0)
 
 

@@ -130,13 +130,16 @@ async def test_a_request_is_a_span_with_one_below_it_for_the_attempt(tmp_path: P
 
 
 async def test_failed_attempts_and_requests_are_errors(tmp_path: Path, collector: Collector) -> None:
-    async with ModelServer() as one, ModelServer() as two:
-        async with running_service(config(collector, one, two), tmp_path) as running:
-            await running.healthy(2)
-            one.mode("status", status=500)
-            two.mode("status", status=500)
-            assert await ask(running) >= 500
-            assert await ask(running, model="nonesuch") == 404
+    async with (
+        ModelServer() as one,
+        ModelServer() as two,
+        running_service(config(collector, one, two), tmp_path) as running,
+    ):
+        await running.healthy(2)
+        one.mode("status", status=500)
+        two.mode("status", status=500)
+        assert await ask(running) >= 500
+        assert await ask(running, model="nonesuch") == 404
 
     failed, unknown = (span for span in collector.spans if span.kind == Span.SPAN_KIND_SERVER)
     assert failed.status.code == 2
@@ -153,23 +156,22 @@ async def test_failed_attempts_and_requests_are_errors(tmp_path: Path, collector
 
 async def test_sampling(tmp_path: Path, collector: Collector) -> None:
     """The client's own decision holds; without one the ratio decides."""
-    async with ModelServer() as node:
-        async with running_service(config(collector, node, sample_ratio=0.0), tmp_path) as running:
-            await running.healthy(1)
-            await ask(running)
-            await ask(running, traceparent="not a trace")
-            await ask(running, traceparent=f"00-{TRACE}-{PARENT}-00")
-            await ask(running, traceparent=f"00-{TRACE}-{PARENT}-01")
+    tracing = {"sample_ratio": 0.0}
+    async with ModelServer() as node, running_service(config(collector, node, **tracing), tmp_path) as running:
+        await running.healthy(1)
+        await ask(running)
+        await ask(running, traceparent="not a trace")
+        await ask(running, traceparent=f"00-{TRACE}-{PARENT}-00")
+        await ask(running, traceparent=f"00-{TRACE}-{PARENT}-01")
 
     (root,) = (span for span in collector.spans if span.kind == Span.SPAN_KIND_SERVER)
     assert root.trace_id.hex() == TRACE
 
 
 async def test_nothing_is_sent_unless_asked_for(tmp_path: Path, collector: Collector) -> None:
-    async with ModelServer() as node:
-        async with running_service(config(collector, node, enabled=False), tmp_path) as running:
-            await running.healthy(1)
-            assert await ask(running) == 200
+    async with ModelServer() as node, running_service(config(collector, node, enabled=False), tmp_path) as running:
+        await running.healthy(1)
+        assert await ask(running) == 200
 
     assert collector.bodies == []
 
@@ -183,10 +185,10 @@ async def test_a_collector_that_is_away_harms_nobody(tmp_path: Path, collector: 
 
 
 def test_the_extra_is_named_where_it_is_missing(tmp_path: Path) -> None:
-    """In a process in which OpenTelemetry cannot be imported."""
+    """In a process in which the SDK cannot be imported; the bare API comes with the web framework."""
     script = f"""
 import sys
-sys.modules["opentelemetry"] = None
+sys.modules["opentelemetry.sdk"] = sys.modules["opentelemetry.exporter"] = None
 import asyncio
 from pathlib import Path
 from orchestrator.bootstrap import serve

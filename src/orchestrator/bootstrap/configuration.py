@@ -56,11 +56,8 @@ class SettingsFiles:
     def __init__(self, loaded: Loaded) -> None:
         """`loaded` is what file, environment and flags say, without the database."""
         self._loaded = loaded
+        self.file = _text(loaded.file)
         self._folder = (loaded.settings.data_dir / FOLDER).resolve()
-
-    @property
-    def file(self) -> str | None:
-        return str(self._loaded.file) if self._loaded.file is not None else None
 
     def change(self, settings: Settings, changes: Mapping[str, Any]) -> Settings:
         return apply(settings, changes)
@@ -97,6 +94,7 @@ class SettingsFiles:
         file = self._loaded.file if path is None else self._allowed(path, READABLE)
         loaded = await asyncio.to_thread(self._reread, file)
         self._loaded = loaded
+        self.file = _text(loaded.file)
         return loaded.settings
 
     async def write(self, path: str | None, document: Mapping[str, Any]) -> str:
@@ -146,6 +144,10 @@ class SettingsFiles:
             draft.replace(file)
         except OSError as error:
             raise InvalidRequest(f"The file cannot be written: {error.strerror}.") from None
+
+
+def _text(file: Path | None) -> str | None:
+    return str(file) if file is not None else None
 
 
 class LiveParts:

@@ -22,9 +22,7 @@ class Difference:
 class SettingsSource(Protocol[S]):
     """Where settings come from. `S` is the whole tree, a frozen value. Wrong settings raise ConfigurationError."""
 
-    @property
-    def file(self) -> str | None:
-        """The file in use."""
+    file: str | None  # the one in use
 
     def change(self, settings: S, changes: Mapping[str, Any]) -> S:
         """`settings` with changes (a tree, or dotted paths) laid on top, validated as a whole."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.ports.record import RequestRecord
 from orchestrator.ports.telemetry import Family
-from orchestrator.services.gateway.record import RequestRecord
 from orchestrator.services.metrics.snapshot import ModelLabels
 from orchestrator.services.metrics.window import Windows
 

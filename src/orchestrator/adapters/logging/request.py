@@ -13,7 +13,7 @@ from time import time
 import msgspec
 
 from orchestrator.adapters.logging.logs import Logs, timestamp
-from orchestrator.ports.telemetry import FinishedRequest
+from orchestrator.ports.record import RequestRecord
 
 BATCH = 512  # requests
 DELAY = 0.1  # seconds
@@ -62,11 +62,11 @@ class RequestLog:
     def __init__(self, logs: Logs, enabled: Callable[[], bool]) -> None:
         self._enabled = enabled
         self._logs = logs
-        self._pending: list[FinishedRequest] = []
+        self._pending: list[RequestRecord] = []
         self._timer: asyncio.TimerHandle | None = None
         self._encode = msgspec.json.Encoder().encode_lines
 
-    def add(self, record: FinishedRequest) -> None:
+    def add(self, record: RequestRecord) -> None:
         pending = self._pending
         pending.append(record)
         count = len(pending)
@@ -87,14 +87,14 @@ class RequestLog:
     def close(self) -> None:
         self.flush()
 
-    def _lines(self, batch: Sequence[FinishedRequest]) -> bytes:
+    def _lines(self, batch: Sequence[RequestRecord]) -> bytes:
         """All lines of a batch bear the moment at which it is written."""
         now = timestamp(time())
         clear = self._logs.redactor.text
         return self._encode([_line(record, now, clear) for record in batch])
 
 
-def _line(record: FinishedRequest, now: str, clear: Callable[[str], str]) -> RequestLine:
+def _line(record: RequestRecord, now: str, clear: Callable[[str], str]) -> RequestLine:
     attempts = record.attempts
     ttft = record.ttft
     told = len(attempts) > 1 or any(one.kind for one in attempts)

@@ -9,7 +9,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as ge
 from opentelemetry.semconv.attributes import error_attributes, http_attributes, server_attributes
 
 from orchestrator.domain.dialects import ENDPOINTS, Endpoint, Operation
-from orchestrator.ports.telemetry import FinishedAttempt, FinishedRequest
+from orchestrator.ports.record import Attempt, RequestRecord
 
 Attributes = dict[str, str | int | float | bool]
 
@@ -33,11 +33,11 @@ class Server:
     provider: str
 
 
-def operation(record: FinishedRequest) -> str:
+def operation(record: RequestRecord) -> str:
     return OPERATIONS[_ENDPOINTS[record.endpoint].operation]
 
 
-def of_request(record: FinishedRequest, server: Server | None) -> Attributes:
+def of_request(record: RequestRecord, server: Server | None) -> Attributes:
     """The inference span: what was asked for, what it took, and how it ended."""
     endpoint = _ENDPOINTS[record.endpoint]
     found: Attributes = {
@@ -73,7 +73,7 @@ def of_request(record: FinishedRequest, server: Server | None) -> Attributes:
     return found | _where(record.node, server)
 
 
-def of_attempt(record: FinishedRequest, attempt: FinishedAttempt, server: Server | None) -> Attributes:
+def of_attempt(record: RequestRecord, attempt: Attempt, server: Server | None) -> Attributes:
     """One try on one node. Token counts stand on the request alone, so that a sum over spans counts them once."""
     found: Attributes = {
         gen_ai.GEN_AI_OPERATION_NAME: operation(record),

@@ -23,7 +23,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from orchestrator.adapters.otel.attributes import Server, of_attempt, of_request, operation
-from orchestrator.ports.telemetry import FinishedAttempt, FinishedRequest
+from orchestrator.ports.record import Attempt, RequestRecord
 
 __all__ = ["Server", "Traces"]
 
@@ -62,11 +62,11 @@ class Traces:
         self._ratio = sample_ratio
         self._rand = rand
         self._server_of = server_of
-        self._records: SimpleQueue[FinishedRequest | None] = SimpleQueue()
+        self._records: SimpleQueue[RequestRecord | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
-    def add(self, record: FinishedRequest) -> None:
+    def add(self, record: RequestRecord) -> None:
         """What the client's own trace says about sampling holds; without one the ratio decides."""
         parent = _TRACEPARENT.match(record.trace) if record.trace else None
         sampled = bool(int(parent[1], 16) & 1) if parent is not None else self._rand() < self._ratio
@@ -88,7 +88,7 @@ class Traces:
             except Exception:  # noqa: BLE001 - the thread's edge
                 _log.exception("bug", extra={"request": record.id})
 
-    def _trace(self, record: FinishedRequest) -> None:
+    def _trace(self, record: RequestRecord) -> None:
         parent = self._propagator.extract({"traceparent": record.trace}, Context()) if record.trace else Context()
         ended = record.at + record.duration
         span = self._tracer.start_span(
@@ -105,9 +105,7 @@ class Traces:
             self._attempt(record, attempt, set_span_in_context(span, parent), start, end)
         _end(span, record.error, record.outcome == "error", ended)
 
-    def _attempt(
-        self, record: FinishedRequest, attempt: FinishedAttempt, parent: Context, start: float, end: float
-    ) -> None:
+    def _attempt(self, record: RequestRecord, attempt: Attempt, parent: Context, start: float, end: float) -> None:
         span = self._tracer.start_span(
             f"attempt {attempt.node_id}",
             parent,

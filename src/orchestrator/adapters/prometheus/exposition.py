@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from time import sleep
 
 from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -33,7 +34,9 @@ class _Scrape(Collector):
         self._process = process
 
     def collect(self) -> Iterator[PrometheusMetric]:
-        yield from map(_translate, self._families)
+        for family in self._families:
+            yield _translate(family)
+            sleep(0)  # this runs beside the event loop, which gets its turn at the interpreter here
         yield from self._process.collect()
 
 

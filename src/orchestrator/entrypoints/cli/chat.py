@@ -105,30 +105,31 @@ class Conversation:
         with suppress(ImportError):  # a Python without it still reads lines
             import readline  # noqa: F401 - importing it gives `input` line editing and the arrow keys
         output.say(f"{self._body['model']} at {self._connection.url}. {HELP}", "dim")
-        while (line := self._read()) is not None:
-            match line.strip():
-                case "":
-                    continue
-                case "/exit" | "/quit":
-                    return
-                case "/clear":
-                    self._messages = list(self._opening)
-                    output.say("Forgotten.", "dim")
-                case "/help" | "/?":
-                    output.say(HELP, "dim")
-                case text:
-                    self._turn(text)
+        staying = True
+        while staying:
+            try:
+                staying = self._step(input(">>> "))
+            except KeyboardInterrupt:
+                output.say("\n" + HELP, "dim")
+            except EOFError:
+                output.say("")
+                return
 
-    def _read(self) -> str | None:
-        """A line, or None at the end."""
-        try:
-            return input(">>> ")
-        except KeyboardInterrupt:
-            output.say("\n" + HELP, "dim")
-            return ""
-        except EOFError:
-            output.say("")
-            return None
+    def _step(self, line: str) -> bool:
+        """Does what a line asks for; False when it asks to leave."""
+        match line.strip():
+            case "":
+                pass
+            case "/exit" | "/quit":
+                return False
+            case "/clear":
+                self._messages = list(self._opening)
+                output.say("Forgotten.", "dim")
+            case "/help" | "/?":
+                output.say(HELP, "dim")
+            case text:
+                self._turn(text)
+        return True
 
     def _turn(self, text: str) -> None:
         question = {"role": "user", "content": text}

@@ -118,21 +118,20 @@ class Registry:
         async with self._changing:
             if spec.id in self._fleet.nodes:
                 raise Conflict(f"Server '{spec.id}' already exists")
-            for node in self._fleet.nodes.values():
-                if node.spec.url == spec.url:
-                    raise Conflict(
-                        f"Server with URL '{spec.url}' already exists as '{node.id}'",
-                        details={
-                            "existingServerId": node.id,
-                            "existingUrl": node.spec.url,
-                            "normalizedUrl": spec.url,
-                        },
-                    )
+            self._check_url(spec)
             await self._storage.nodes.put(spec)
             node = self._fleet.add(spec)
         _log.info("node_registered", extra={"node": spec.id, "url": spec.url, "kind": spec.kind.value})
         self._health.soon(node.id)
         return node
+
+    def _check_url(self, spec: NodeSpec) -> None:
+        for node in self._fleet.nodes.values():
+            if node.spec.url == spec.url and node.id != spec.id:
+                raise Conflict(
+                    f"Server with URL '{spec.url}' already exists as '{node.id}'",
+                    details={"existingServerId": node.id, "existingUrl": node.spec.url, "normalizedUrl": spec.url},
+                )
 
     def adopt(self, spec: NodeSpec) -> FleetNode:
         """Adds a node that lives only as long as this process: discovered, embedded, demo."""
@@ -141,13 +140,14 @@ class Registry:
         return node
 
     async def update(self, node_id: str, **changes: Any) -> FleetNode:
-        """Changes a registration. Raises NotFound, InvalidRequest."""
+        """Changes a registration. Raises NotFound, InvalidRequest, and Conflict for a URL that is taken."""
         async with self._changing:
             node = self.node(node_id)
             own = node.spec.source in (NodeSource.EMBEDDED, NodeSource.DEMO)  # no node without what this process runs
             if not own and not changes.keys() <= {"admin_state", "admin_reason", "admin_since"}:
                 changes["source"] = NodeSource.API
             spec = validate(replace(node.spec, **changes))
+            self._check_url(spec)
             await self._storage.nodes.put(spec)
             node = self._fleet.add(spec)
         self._health.soon(node.id)

@@ -10,10 +10,10 @@ from orchestrator.domain.dialects import Operation, continuation, target_endpoin
 from orchestrator.domain.errors import OrchestratorError, RequestError, UpstreamError, UpstreamStatus
 from orchestrator.domain.failure import Failure, FailureKind, classify, classify_status
 from orchestrator.domain.node import Dialect
+from orchestrator.ports.record import Attempt
 from orchestrator.ports.upstream import ResponseHead
 from orchestrator.services.fleet.node import FleetNode
 from orchestrator.services.gateway import parse
-from orchestrator.services.gateway.record import Attempt
 from orchestrator.services.gateway.relay import Streamed
 
 if TYPE_CHECKING:

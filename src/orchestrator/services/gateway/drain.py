@@ -6,8 +6,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from orchestrator.ports.record import RequestRecord
 from orchestrator.services.gateway.gateway import Gateway
-from orchestrator.services.gateway.record import RequestRecord
 
 _log = logging.getLogger("orchestrator.drain")
 

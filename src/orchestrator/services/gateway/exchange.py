@@ -24,10 +24,10 @@ from orchestrator.domain.errors import (
     UpstreamTimeout,
 )
 from orchestrator.ports.client import ClientSide
+from orchestrator.ports.record import Attempt
 from orchestrator.ports.upstream import Call, ResponseHead
 from orchestrator.services.fleet.fleet import Passes
 from orchestrator.services.fleet.node import FleetNode, Pair
-from orchestrator.services.gateway.record import Attempt
 
 if TYPE_CHECKING:
     from orchestrator.services.gateway.gateway import Gateway

@@ -15,6 +15,7 @@ from orchestrator.domain.placement import Considered, Placement
 from orchestrator.domain.queue import AdmissionQueue
 from orchestrator.domain.retry import RetryBudget, RetryPolicy
 from orchestrator.ports.client import ClientSide
+from orchestrator.ports.record import RequestRecord
 from orchestrator.ports.upstream import Upstream
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.gateway.admit import Admitting
@@ -23,7 +24,6 @@ from orchestrator.services.gateway.exchange import Exchange
 from orchestrator.services.gateway.limits import Limits
 from orchestrator.services.gateway.parse import parse
 from orchestrator.services.gateway.place import Placing
-from orchestrator.services.gateway.record import RequestRecord
 from orchestrator.services.gateway.relay import Relaying
 from orchestrator.services.gateway.settle import Settling
 from orchestrator.services.gateway.trace import debug_headers

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from orchestrator.ports.record import Attempt, RequestRecord
 from orchestrator.services.gateway.exchange import Exchange
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.gateway.parse import whole
-from orchestrator.services.gateway.record import Attempt, RequestRecord
 from orchestrator.services.gateway.relay import Streamed
 
 MAX_SHOWN = 256 * 1024  # bytes of a body that is decoded to be looked at

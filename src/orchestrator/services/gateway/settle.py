@@ -10,9 +10,9 @@ import msgspec
 from orchestrator.domain.dialects import Operation, error_body, stream_error, translate_error
 from orchestrator.domain.errors import OrchestratorError, Overload
 from orchestrator.domain.failure import slow_first_token
+from orchestrator.ports.record import RequestRecord
 from orchestrator.ports.upstream import ResponseHead
 from orchestrator.services.fleet.node import FleetNode
-from orchestrator.services.gateway.record import RequestRecord
 from orchestrator.services.gateway.relay import JSON
 from orchestrator.services.gateway.trace import debug_fields
 

@@ -35,7 +35,7 @@ def debug_fields(exchange: Exchange) -> dict[str, Any]:
         ],
         "failoverOccurred": len({attempt.node_id for attempt in attempts}) > 1,
         "algorithm": exchange.policy or gateway.placement.policy,
-        "timeoutMs": round((exchange.deadline - exchange.started) * 1000),
+        "timeoutMs": round((exchange.deadline - exchange.started) * 1000) if isfinite(exchange.deadline) else None,
         "queueWaitTime": round(exchange.queue_wait * 1000, 1),
         "serverScores": [
             {"serverId": one["serverId"], "totalScore": one["score"]} for one in considered if one["score"] is not None

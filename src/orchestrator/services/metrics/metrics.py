@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from orchestrator.ports.record import RequestRecord
 from orchestrator.ports.telemetry import Exposition, Family
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.gateway.gateway import Gateway
-from orchestrator.services.gateway.record import RequestRecord
 from orchestrator.services.metrics.catalogue import METRICS
 from orchestrator.services.metrics.snapshot import ModelLabels, family, single, snapshot
 from orchestrator.services.metrics.tally import Tally
@@ -31,11 +31,6 @@ class Metrics:
         gateway.on_record.append(self.tally.add)
         fleet.on_breaker.append(self.tally.transition)
 
-    def families(self) -> list[Family]:
-        """Everything, now. Walks the history: `exposition` does that beside the event loop."""
-        families, history, now, whole = self._picture()
-        return families + self._windows(history, now, whole)
-
     async def exposition(self, accept: str) -> tuple[str, bytes]:
         """The content type and the body. One at a time: a scrape costs a thread, and scrapes need no key."""
         async with self._rendering:
@@ -53,12 +48,10 @@ class Metrics:
         history = tuple(gateway.history)
         return families, history, gateway.clock.epoch, len(history) < (gateway.history.maxlen or 0)
 
-    def _windows(self, history: Sequence[RequestRecord], now: float, whole: bool) -> list[Family]:
-        return Windows(history, now, self._started, self._label, whole=whole).families()
-
     def _render(
         self, families: list[Family], history: Sequence[RequestRecord], now: float, whole: bool, accept: str
     ) -> tuple[str, bytes]:
         order = {name: index for index, name in enumerate(METRICS)}
-        families = sorted([*families, *self._windows(history, now, whole)], key=lambda one: order[one.name])
+        windows = Windows(history, now, self._started, self._label, whole=whole).families()
+        families = sorted([*families, *windows], key=lambda one: order[one.name])
         return self._exposition.render(families, accept)

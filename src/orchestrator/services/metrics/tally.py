@@ -8,7 +8,7 @@ from orchestrator.domain.breaker import Breaker
 from orchestrator.domain.breaker_policy import Transition
 from orchestrator.domain.errors import RequestError
 from orchestrator.domain.histogram import Histogram
-from orchestrator.services.gateway.record import RequestRecord
+from orchestrator.ports.record import RequestRecord
 
 
 def codes(kind: type[RequestError]) -> set[str]:

@@ -4,14 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import ceil
+from time import sleep
 
+from orchestrator.ports.record import RequestRecord
 from orchestrator.ports.telemetry import Family
-from orchestrator.services.gateway.record import RequestRecord
 from orchestrator.services.metrics.catalogue import METRICS, WINDOWS
 from orchestrator.services.metrics.tally import failed
 
 Key = tuple[str, str]  # server, model
-MINUTE, RECENT, LONGEST = WINDOWS["1m"], WINDOWS["5m"], WINDOWS["1h"]
+NOWHERE: Key = ("", "")  # requests that no node had
+MINUTE, RECENT = WINDOWS["1m"], WINDOWS["5m"]
+BREATH = 256  # records
+
+
+class _Walk:
+    """Goes through the history once, newest first."""
+
+    def __init__(self, history: Sequence[RequestRecord], now: float, label: Callable[[str], str]) -> None:
+        self._history = history
+        self._now = now
+        self._label = label
+        self._next = len(history) - 1
+
+    def until(self, seconds: float, durations: dict[Key, list[float]]) -> dict[Key, Lately]:
+        """What ended within so many seconds, and was not told before."""
+        found: dict[Key, Lately] = {}
+        history, limit, index = self._history, self._now - seconds, self._next
+        while index >= 0 and (record := history[index]).at + record.duration >= limit:
+            # Without a node there is no row: the model may then be anything that a client wrote.
+            key = (record.node, self._label(record.model)) if record.node else NOWHERE
+            one = found.get(key)
+            if one is None:
+                one = found[key] = Lately()
+            one.requests += 1
+            if record.outcome == "ok":
+                one.answered += 1
+                one.latency += record.duration
+                one.tokens += record.completion_tokens
+                durations.setdefault(key, []).append(record.duration)
+            elif failed(record):
+                one.errors += 1
+            index -= 1
+            if not index % BREATH:
+                sleep(0)  # this runs beside the event loop, which gets its turn at the interpreter here
+        self._next = index
+        return found
 
 
 class Lately:
@@ -26,6 +63,13 @@ class Lately:
         self.latency = 0.0  # seconds
         self.tokens = 0
 
+    def take(self, other: Lately) -> None:
+        self.requests += other.requests
+        self.errors += other.errors
+        self.answered += other.answered
+        self.latency += other.latency
+        self.tokens += other.tokens
+
 
 class Windows:
     """The windows over a history that is in the order in which requests ended."""
@@ -35,36 +79,21 @@ class Windows:
     ) -> None:
         """Times in seconds since the epoch; `since` is the start of the service. `label` names a model in metrics.
         `whole`: the history holds everything since then, because it never was full."""
-        self.windows: dict[str, dict[Key, Lately]] = {name: {} for name in WINDOWS}
-        self.overall: dict[str, Lately] = {name: Lately() for name in WINDOWS}
+        self.windows: dict[str, dict[Key, Lately]] = {}
+        self.overall: dict[str, Lately] = {}
         self.durations: dict[Key, list[float]] = {}  # seconds, of the longest window
         oldest = since if whole or not history else history[0].at + history[0].duration
         self.reach = max(now - oldest, 0.0)
-        for record in reversed(history):
-            age = now - record.at - record.duration
-            if age > LONGEST:
-                break
-            # Without a node there is no row: the model may then be anything that a client wrote.
-            self._add(record, age, (record.node, label(record.model)) if record.node else None)
-
-    def _add(self, record: RequestRecord, age: float, key: Key | None) -> None:
-        error = failed(record)
-        answered = record.outcome == "ok"
-        for name, seconds in WINDOWS.items():
-            if age > seconds:
-                continue
-            pair = self.windows[name].setdefault(key, Lately()) if key is not None else None
-            for one in (self.overall[name], pair):
-                if one is None:
-                    continue
-                one.requests += 1
-                one.errors += error
-                if answered:
-                    one.answered += 1
-                    one.latency += record.duration
-                    one.tokens += record.completion_tokens
-        if answered and key is not None:
-            self.durations.setdefault(key, []).append(record.duration)
+        walk = _Walk(history, now, label)
+        pairs: dict[Key, Lately] = {}
+        overall = Lately()
+        for name, seconds in WINDOWS.items():  # the shortest first; each holds the one before
+            for key, found in walk.until(seconds, self.durations).items():
+                overall.take(found)
+                if key != NOWHERE:
+                    pairs.setdefault(key, Lately()).take(found)
+            self.windows[name] = {key: _copy(one) for key, one in pairs.items()}
+            self.overall[name] = _copy(overall)
 
     def covered(self, seconds: float) -> float:
         return min(seconds, self.reach)
@@ -94,6 +123,8 @@ class Windows:
         """The nearest rank; nothing is invented between two observations."""
         found = {}
         for key, values in self.durations.items():
+            if key == NOWHERE:
+                continue
             values.sort()
             found[key] = 1000 * values[ceil(q * len(values)) - 1]
         return found
@@ -116,6 +147,12 @@ class Windows:
         ]
         name = "orchestrator_window_covered_seconds"
         return [*families, Family(name, METRICS[name], covered)]
+
+
+def _copy(one: Lately) -> Lately:
+    fresh = Lately()
+    fresh.take(one)
+    return fresh
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -31,7 +31,8 @@ class NewBan(Body):
 
 @router.get("/bans")
 async def list_bans(request: Request, principal: Principal = READ) -> dict[str, Any]:
-    """All bans. `type` is permanent, temporary, or cooldown for a pair that rests after failures. `until` in ms, or null."""
+    """All bans. `type` is permanent, temporary, or cooldown for a pair that rests after failures. `until` in ms,
+    or null."""
     service = service_of(request)
     shown = [_ban(ban, service.clock.epoch) for ban in service.fleet.bans.values()]
     shown += [_rest(rest) for rest in rests(service.fleet)]
@@ -40,7 +41,10 @@ async def list_bans(request: Request, principal: Principal = READ) -> dict[str, 
 
 @router.post("/bans")
 async def add_ban(request: Request, body: NewBan, principal: Principal = WRITE) -> dict[str, Any]:
-    """Bans a server, a model, or one model on one server. A ban of the same pair is replaced. 400 for a ban of nothing, 404 for an unknown server or model."""
+    """Bans a server, a model, or one model on one server. A ban of the same pair is replaced.
+
+    400 for a ban of nothing, 404 for an unknown server or model.
+    """
     service = service_of(request)
     now = service.clock.epoch
     if body.server_id:

@@ -1,4 +1,4 @@
-"""What the gateway remembers of one request: its attempts while it runs, one record when it is over."""
+"""What the gateway remembers of one request: its attempts while it runs, one record when it is over. Never content."""
 
 from __future__ import annotations
 

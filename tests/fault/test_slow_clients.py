@@ -1,0 +1,174 @@
+"""Clients that read slowly, send slowly or do nothing: they cost little, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from fleet_under_test import FORMS, OPENAI, PLANES, FleetUnderTest, Form, Wire, fleet, request
+
+every_plane = pytest.mark.parametrize("plane", PLANES)
+every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+LONG = 120_000  # tokens of a stream that no buffer holds: about 25 MB
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+async def held_back(tried: FleetUnderTest, name: str) -> int:
+    """Bytes that a node got rid of, once it gets rid of no more."""
+    node = tried.nodes[name]
+    sent, same = -1, 0
+    async with asyncio.timeout(15):
+        while same < 5:
+            await asyncio.sleep(0.05)
+            now = sum(one.bytes_sent for one in node.requests if one.path in {form.path for form in FORMS})
+            same = same + 1 if now == sent else 0
+            sent = now
+    return sent
+
+
+@every_plane
+@every_form
+async def test_a_slow_reader_holds_back_its_own_stream_and_no_other(form: Form, plane: str, tmp_path: Path) -> None:
+    async with fleet(tmp_path, ["a"], plane=plane, kinds={"a": form.name}) as tried:
+        tried.nodes["a"].mode(tokens=LONG, times=1)
+        before = resident()
+        async with Wire(tried.address, receive_buffer=8192) as slow:
+            await slow.send(request(form.path, form.body(stream=True)))
+
+            sent = await held_back(tried, "a")
+
+            assert 0 < sent < 12_000_000  # kernel buffers, ours are a fraction of it
+            assert tried.nodes["a"].in_flight == 1
+            assert resident() - before < 40 << 20  # the fake node's frames are in this process
+            started = time.monotonic()
+            for other in FORMS:
+                assert (await tried.stream(other)).ended == 1
+            assert time.monotonic() - started < 1.0
+
+            status, _, body = await slow.answer()  # and then it reads after all
+
+            assert status == 200
+            assert body.count(b'"content"') + body.count(b'"text_delta"') >= LONG
+        await tried.settled()
+        assert tried.last.outcome == "ok"
+        assert tried.nodes["a"].requests[-1].path
+
+
+@every_plane
+async def test_a_slow_reader_is_not_the_nodes_fault(plane: str, tmp_path: Path) -> None:
+    """Its time runs out while it reads nothing: the slot is freed, no breaker hears of it."""
+    async with fleet(tmp_path, ["a"], plane=plane, config={"gateway": {"timeout": 1.5}}) as tried:
+        tried.nodes["a"].mode(tokens=LONG)
+        async with Wire(tried.address, receive_buffer=8192) as slow:
+            await slow.send(request(OPENAI.path, OPENAI.body(stream=True)))
+            await tried.nodes["a"].wait_for(lambda node: node.in_flight == 1)
+
+            await tried.nodes["a"].wait_for(lambda node: node.in_flight == 0)
+
+            await tried.settled()
+            assert tried.breaker("a").failure_total == 0
+
+
+@every_plane
+async def test_a_clients_own_deadline_is_not_the_nodes_fault(plane: str, tmp_path: Path) -> None:
+    """Otherwise one caller with `X-Request-Timeout: 1` closes a model off for everybody."""
+    async with fleet(tmp_path, ["a"], plane=plane) as tried:
+        tried.nodes["a"].mode("slow", ms=1000)
+        for _ in range(8):
+            answer = await tried.post(OPENAI, headers={"X-Request-Timeout": "20"})
+            assert answer.status_code == 504
+        tried.nodes["a"].mode()
+
+        assert tried.breaker("a").failure_total == 0
+        assert (await tried.post(OPENAI)).status_code == 200
+
+
+@every_plane
+async def test_five_thousand_idle_connections(plane: str, tmp_path: Path) -> None:
+    async with fleet(tmp_path, ["a"], plane=plane) as tried:
+        assert (await tried.post(OPENAI)).status_code == 200
+        before = resident()
+        idle = [Wire(tried.address) for _ in range(5000)]
+        for start in range(0, 5000, 250):
+            await asyncio.gather(*(wire.__aenter__() for wire in idle[start : start + 250]))
+        used = idle[::50]
+        for wire in used:
+            await wire.send(request(OPENAI.path, OPENAI.body(stream=True)))
+            assert (await wire.answer())[0] == 200
+
+        started = time.monotonic()
+        assert (await tried.post(OPENAI)).status_code == 200
+        assert time.monotonic() - started < 0.5
+        assert (resident() - before) / 5000 < 16_000  # both ends are in this process
+        for wire in idle:
+            wire.socket.close()
+        await tried.settled()
+
+
+LORIS = {
+    "request line": b"POST /v1/chat/comple",
+    "head": b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+    "head of the control plane": b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+    "nothing": b"",
+}
+
+
+@every_plane
+@pytest.mark.parametrize("start", LORIS.values(), ids=LORIS.keys())
+async def test_a_head_that_never_ends_is_given_up(start: bytes, plane: str, tmp_path: Path) -> None:
+    config = {"server": {"header_timeout": 0.5, "keep_alive": 1}}
+    async with fleet(tmp_path, ["a"], plane=plane, config=config) as tried, Wire(tried.address) as wire:
+        await wire.send(start)
+
+        async def drip() -> None:
+            while start:
+                await asyncio.sleep(0.1)
+                await wire.send(b"x")
+
+        dripping = asyncio.create_task(drip())
+        try:
+            await wire.to_end(timeout=5)
+        finally:
+            dripping.cancel()
+            await asyncio.gather(dripping, return_exceptions=True)
+
+
+@every_plane
+@pytest.mark.parametrize("head", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+async def test_a_body_that_stops_coming_is_given_up(head: str, plane: str, tmp_path: Path) -> None:
+    config = {"server": {"header_timeout": 0.5}}
+    async with fleet(tmp_path, ["a"], plane=plane, config=config) as tried, Wire(tried.address) as wire:
+        await wire.send(f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n3\r\n".encode())
+
+        told = await wire.to_end(timeout=5)
+
+        assert not told or told.startswith(b"HTTP/1.1 40")
+        assert not tried.inference("a")
+
+
+@every_plane
+async def test_a_head_of_any_length_does_not_fill_the_memory(plane: str, tmp_path: Path) -> None:
+    async with fleet(tmp_path, ["a"], plane=plane) as tried, Wire(tried.address) as wire:
+        before = resident()
+        line = b"X-Filler: " + b"x" * 8000 + b"\r\n"
+        with pytest.raises((ConnectionError, TimeoutError)):
+            await wire.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n")
+            for _ in range(10_000):
+                await wire.send(line)
+        assert resident() - before < 8 << 20
+
+
+@every_plane
+async def test_an_idle_connection_is_closed_after_its_keep_alive_time(plane: str, tmp_path: Path) -> None:
+    config = {"server": {"keep_alive": 1}}
+    async with fleet(tmp_path, ["a"], plane=plane, config=config) as tried, Wire(tried.address) as wire:
+        await wire.send(request(OPENAI.path, OPENAI.body(stream=False)))
+        assert (await wire.answer())[0] == 200
+
+        assert await wire.to_end(timeout=5) == b""
