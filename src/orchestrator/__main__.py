@@ -25,7 +25,10 @@ def look_at_storage(settings: Settings) -> str:
     from orchestrator.adapters.sql import schema
     from orchestrator.adapters.sql.database import open_database
     from orchestrator.adapters.sql.location import SqliteFile, locate
+    from orchestrator.storage import MEMORY
 
+    if settings.database_url.startswith(MEMORY):
+        return "in memory: nothing outlives the process"
     place = locate(settings.database_url)
     if isinstance(place, SqliteFile) and not place.path.exists():
         return f"{place} (made at the first start)"

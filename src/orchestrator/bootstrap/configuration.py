@@ -168,6 +168,7 @@ class LiveParts:
             gateway.placement.configure(options)
         gateway.placement.use(new.gateway.policy)
         gateway.limits = limits
+        gateway.upstream.keep_idle(new.gateway.max_connections_per_node)
         gateway.retry_policy = values.retry_policy(new)
         gateway.retry_budget.resize(new.retry.budget_ratio, new.retry.budget_min_per_second)
         gateway.queue.adopt(values.queue_policy(new))

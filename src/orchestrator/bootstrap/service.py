@@ -119,7 +119,7 @@ def log_storage(error: Exception) -> None:
 
 
 def log_bug(request_id: str, error: Exception) -> None:
-    logging.getLogger("orchestrator.gateway").error("request %s failed", request_id, exc_info=error)
+    logging.getLogger("orchestrator.gateway").error("bug", exc_info=error, extra={"request": request_id})
 
 
 def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Service:

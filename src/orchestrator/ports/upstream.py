@@ -117,6 +117,9 @@ class Upstream(Protocol):
     ) -> FetchResponse:
         """One request, the answer whole. Raises the errors of `send`, and UpstreamTimeout after `timeout` seconds."""
 
+    def keep_idle(self, count: int) -> None:
+        """How many idle connections to one target are kept from now on."""
+
     def forget(self, target: Target) -> None:
         """Closes the idle connections to a target that is gone."""
 

@@ -29,7 +29,7 @@ EVENTS: dict[str, str] = {
     "drain_finished": "No request is left, or the time is over. `finished`.",
     "drain_cancelled": "The operator called the drain off.",
     "setting_changed": "A setting has another value. `setting`, `old`, `new` (secrets masked), `who`.",
-    "bug": "An exception that is no error of ours: please report it. `exception`, `method`, `path`.",
+    "bug": "An exception that is no error of ours: please report it. `exception`, `method`, `path`, `request`.",
     "log_lines_lost": "The output was too slow or failed. `count`.",
     "request": "One finished request; its fields are below.",
 }

@@ -56,7 +56,7 @@ class Gateway(Section):
         live=True,
         gt=0,
     )
-    max_connections_per_node: int = setting(256, "Idle connections kept open to one node.", ge=1, le=10_000)
+    max_connections_per_node: int = setting(256, "Idle connections kept open to one node.", live=True, ge=1, le=10_000)
     ollama_stream_default: bool = setting(
         True,
         "Whether /api/generate and /api/chat stream when the request does not say; false is the legacy default.",

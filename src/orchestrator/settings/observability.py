@@ -47,4 +47,3 @@ class Tracing(Section):
     headers: dict[str, SecretStr] = setting(description="Headers for the collector.", factory=dict, secret=True)
     service_name: str = setting("orchestrator", "Name of this service in traces.", min_length=1)
     sample_ratio: float = setting(1.0, "Part of the requests that is traced, 0 to 1.", ge=0, le=1)
-    capture_content: bool = setting(False, "Whether prompts and answers go into traces.")

@@ -70,6 +70,9 @@ class ConnectionPool:
         if idle and connection in idle:
             idle.remove(connection)
 
+    def keep_idle(self, count: int) -> None:
+        self._max_idle = count
+
     def forget(self, target: Target) -> None:
         for connection in self._idle.pop(target.key, []):
             connection.abandon()
