@@ -16,7 +16,8 @@ MEMORY = "memory:"
 async def open_storage(url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> AsyncGenerator[Storage]:
     """`memory://` (nothing outlives the block), `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
 
-    `busy_timeout` is how long (seconds) a write waits for another process on the same SQLite file. The schema is brought up to date first. Raises `ConfigurationError` for a URL, file, credential or schema that
+    `busy_timeout` is how long (seconds) a write waits for another process on the same SQLite file. The schema is
+    brought up to date first. Raises `ConfigurationError` for a URL, file, credential or schema that
     cannot be used, and `StorageUnavailable` for a database that does not answer.
     """
     if url.startswith(MEMORY):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from service import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -36,6 +36,7 @@ from orchestrator.services.fleet.health import Health
 from orchestrator.services.fleet.identify import Identifier
 from orchestrator.services.fleet.library import Library
 from orchestrator.services.fleet.registry import Registry
+from orchestrator.services.flushing import keep_flushing
 from orchestrator.services.gateway.drain import Drain
 from orchestrator.services.gateway.exchange import Exchange
 from orchestrator.services.gateway.gateway import Gateway
@@ -45,6 +46,10 @@ from orchestrator.settings import Loaded, Settings
 from orchestrator.storage import open_storage
 
 Hide = Callable[[str | None], str | None]
+
+
+BREAKERS_SECONDS = 1.0  # what a crash may cost of the breakers' states
+KEYS_SECONDS = 30.0  # and of the keys' last uses
 
 
 @dataclass(slots=True)
@@ -108,8 +113,8 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
         service.gateway.start()
         stack.callback(service.drain.stop)
         keep(stack, service.health.run())
-        keep(stack, service.registry.keep_flushing(log_storage, asyncio.sleep))
-        keep(stack, service.keyring.keep_flushing(log_storage, asyncio.sleep))
+        keep(stack, keep_flushing(service.registry.flush, BREAKERS_SECONDS, log_storage, asyncio.sleep))
+        keep(stack, keep_flushing(service.keyring.flush, KEYS_SECONDS, log_storage, asyncio.sleep))
         stack.callback(service.gateway.stop)
         yield service
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.domain.access import (
     VISIBLE,
@@ -14,12 +14,11 @@ from orchestrator.domain.access import (
     visible_part,
 )
 from orchestrator.domain.api_key import ApiKey, hash_secret
-from orchestrator.domain.errors import InvalidRequest, NotFound, StorageUnavailable, Unauthenticated
+from orchestrator.domain.errors import InvalidRequest, NotFound, Unauthenticated
 from orchestrator.domain.limiter import RateLimit
 from orchestrator.ports.keys import KeyStore
 from orchestrator.services.clock import Clock
 
-FLUSH_SECONDS = 30.0
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([^ ]+) *\Z")
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 _NAME = re.compile(r"[\w .@:/+-]{1,100}\Z")
@@ -156,17 +155,6 @@ class Keyring:
             except BaseException:
                 self._used |= used
                 raise
-
-    async def keep_flushing(
-        self, failed: Callable[[Exception], None], sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
-        """Until cancelled. A database that is away is told to `failed` and tried again."""
-        while True:
-            await sleep(FLUSH_SECONDS)
-            try:
-                await self.flush()
-            except StorageUnavailable as error:
-                failed(error)
 
     def _principal(self, key: ApiKey) -> Principal:
         limit = key.rate_limit or self._default_limit

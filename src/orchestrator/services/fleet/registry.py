@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -15,7 +15,7 @@ from orchestrator.domain.alias import Alias
 from orchestrator.domain.ban import Ban
 from orchestrator.domain.breaker import Breaker
 from orchestrator.domain.breaker_policy import BreakerState
-from orchestrator.domain.errors import Conflict, InvalidRequest, NotFound, StorageUnavailable
+from orchestrator.domain.errors import Conflict, InvalidRequest, NotFound
 from orchestrator.domain.node import MAX_CONCURRENCY_RANGE, NODE_ID, AdminState, NodeSource, NodeSpec
 from orchestrator.ports.store import Storage
 from orchestrator.ports.upstream import Upstream
@@ -23,7 +23,6 @@ from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
 from orchestrator.services.fleet.node import FleetNode
 
-FLUSH_SECONDS = 1.0
 _log = logging.getLogger("orchestrator.fleet")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 
@@ -238,17 +237,6 @@ class Registry:
             except BaseException:
                 self._fleet.dirty |= dirty
                 raise
-
-    async def keep_flushing(
-        self, failed: Callable[[Exception], None], sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
-        """Until cancelled. A database that is away is told to `failed` and tried again."""
-        while True:
-            await sleep(FLUSH_SECONDS)
-            try:
-                await self.flush()
-            except StorageUnavailable as error:
-                failed(error)
 
 
 def _keys(node: FleetNode) -> list[str]:
