@@ -28,6 +28,7 @@ LIMIT = 20.0  # seconds after which a test that waits has failed
 IMPATIENT: dict[str, Any] = {
     "gateway": {"timeout": 20, "first_byte_timeout": 10, "connect_timeout": 2, "policy": "round_robin"},
     "retry": {"backoff_base": 0.02, "backoff_max": 0.1},
+    "server": {"grace": 1},
 }
 
 

@@ -29,14 +29,14 @@ def chunked(*pieces: bytes, kind: bytes = b"text/event-stream", end: bytes = b"0
 
 class ScriptedNode:
     """Of any kind. Health checks are answered well; every other POST gets `answer`, piece by piece, and then, with
-    `close`, the end of the connection. `heads` are the request heads that came with a POST, `bodies` their bodies."""
+    `close`, the end of the connection. `heads` are the request heads that came with a POST, `bodies` their bodies; `sent` counts pieces."""
 
     def __init__(self, *answer: bytes, close: bool = False) -> None:
         self.answer: Sequence[bytes] = answer
         self.close = close
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
-        self.connections = 0
+        self.sent = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -59,7 +59,6 @@ class ScriptedNode:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
-        self.connections += 1
         try:
             while await self._one(reader, writer):
                 continue
@@ -82,5 +81,6 @@ class ScriptedNode:
         for piece in self.answer:
             writer.write(piece)
             await writer.drain()
+            self.sent += 1
             await asyncio.sleep(0)
         return not self.close

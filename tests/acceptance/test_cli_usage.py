@@ -70,6 +70,14 @@ def test_a_misspelled_command_is_guessed(command: CommandLine) -> None:
     assert "See `orchestrator --help`." in result.err
 
 
+@pytest.mark.parametrize("noun", ["nodes", "models", "queue", "breakers", "bans", "keys"])
+def test_a_noun_alone_is_asked_for_its_list(command: CommandLine, noun: str) -> None:
+    result = command.run(noun, "--json", "--url", f"http://127.0.0.1:{free_port()}")
+    assert result.status == 3
+    assert json.loads(result.out)["code"] == "service_unreachable"
+    assert "Commands" in command.run(noun, "--help").out
+
+
 def test_a_misspelled_word_of_a_command_is_guessed(command: CommandLine) -> None:
     result = command.run("nodes", "lst")
     assert result.status == 2

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.settings import check_exposure, load
 from service import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,9 +180,25 @@ print(ollama.chat("demo", messages=said).message.content)
 
 
 def test_the_command_line_sees_the_fleet(first_start: FirstStart) -> None:
-    assert "demo-1" in first_start.run("orchestrator nodes")
-    assert "demo" in first_start.run("orchestrator models")
+    assert "demo-1" in first_start.run("orchestrator nodes list")
+    assert "demo" in first_start.run("orchestrator models list")
     assert "demo node" in first_start.run("orchestrator chat demo Hello")
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "docs/how-to/connect-clients.md", "docs/how-to/add-nodes.md", "docs/tutorial/first-fleet.md"],
+)
+def test_the_settings_in_the_documents_are_accepted(document: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+    assert blocks
+    environ = {name: "a-key-of-some-length" for block in blocks for name in re.findall(r"env:(\w+)", block)}
+    for number, block in enumerate(blocks):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(block)
+        loaded = load(file, {name: f"{value}-{name}" for name, value in environ.items()}, {})
+        check_exposure(loaded.settings)
+        assert loaded.warnings == []
 
 
 def test_a_second_make_up_finds_the_first(first_start: FirstStart) -> None:

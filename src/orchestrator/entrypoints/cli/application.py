@@ -47,6 +47,8 @@ Commands that talk to a service take its URL from `--url` or `ORCHESTRATOR_URL` 
 """
 EPILOGUE = "Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no service at the URL, 130 interrupted."
 
+SHOWN_BY = {"nodes": "list", "models": "list", "queue": "show", "breakers": "list", "bans": "list", "keys": "list"}
+
 app = App(
     name="orchestrator",
     help=ABOUT,
@@ -78,7 +80,7 @@ def version(*, form: Format = PLAIN) -> None:
 
 def main(*, serve: Serve, look_at_storage: LookAtStorage, arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status (see `failure`); the rest is explained at `Runtime`."""
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    tokens = _completed(list(sys.argv[1:] if arguments is None else arguments))
     try:
         return _run(tokens, Runtime(serve, look_at_storage, app))
     except (OrchestratorError, CycloptsError) as error:
@@ -94,6 +96,15 @@ def main(*, serve: Serve, look_at_storage: LookAtStorage, arguments: Sequence[st
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+def _completed(tokens: list[str]) -> list[str]:
+    """`orchestrator nodes` lists the nodes: a noun alone, or with options, is asked for its list."""
+    word = SHOWN_BY.get(tokens[0]) if tokens else None
+    asks_help = any(token in ("-h", "--help") for token in tokens)
+    if word is None or asks_help or (len(tokens) > 1 and not tokens[1].startswith("-")):
+        return tokens
+    return [tokens[0], word, *tokens[1:]]
 
 
 def _run(tokens: list[str], runtime: Runtime) -> int:

@@ -116,7 +116,7 @@ class Health:
             healthy = True
         elif not report.healthy and node.failures >= rules.failure_threshold:
             healthy = False
-        if self._fleet.report(node, report, healthy):
+        if self._fleet.report(node, report, healthy) or (first and not healthy):
             for listener in self.on_change:
                 listener(node)
         return report

@@ -136,8 +136,7 @@ class Exchange:
             if self.node is None:
                 self.fail(DeadlineExceeded(f"The request waited {seconds:.1f} s and its time is over."))
             else:
-                late = UpstreamTimeout(f"The request did not finish within {seconds:.1f} s.")
-                self.gateway.attempting.failed(self, late, final=True)
+                self._late(UpstreamTimeout(f"The request did not finish within {seconds:.1f} s."))
         elif self.tokens_seen != self._tokens_noted:  # the stream is alive
             self._tokens_noted = self.tokens_seen
             self.wait_until = now + self.gateway.limits.stall
@@ -147,6 +146,19 @@ class Exchange:
                 self.gateway.attempting.failed(self, Stalled("The node stopped sending tokens."))
             else:
                 self.gateway.attempting.failed(self, UpstreamTimeout("The node sent no first byte in time."))
+
+    def _late(self, error: UpstreamTimeout) -> None:
+        """The whole time is over. That is the node's fault when it had the operator's time and sent nothing; a time that
+        the caller chose, an answer that is long or a client that reads slowly says nothing about it."""
+        gateway = self.gateway
+        begun = self.relay is not None and self.relay.begun
+        if not begun and self.deadline >= self.started + gateway.limits.timeout:
+            gateway.attempting.failed(self, error, final=True)
+            return
+        attempt = self.attempts[-1]
+        attempt.error, attempt.kind, attempt.ended = error.message, "timeout", gateway.clock.now
+        self.fail(error)
+        gateway.admitting.pump()
 
     # How it ends
 

@@ -25,6 +25,7 @@ class RoutingFields(msgspec.Struct):
     input: msgspec.Raw = msgspec.Raw()
 
 
+MAX_MODEL = 256  # characters
 _decode = msgspec.json.Decoder(RoutingFields).decode
 _decode_whole = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -42,7 +43,10 @@ def parse(exchange: Exchange, ollama_stream_default: bool) -> None:
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from None
     except RecursionError:
         raise InvalidRequest("The body is nested too deeply.") from None
-    exchange.model = fields.model or fields.name
+    name = fields.model or fields.name
+    if len(name) > MAX_MODEL or not name.isprintable():
+        raise InvalidRequest(f"A model's name has at most {MAX_MODEL} printable characters.", details={"param": "model"})
+    exchange.model = name
     material = fields.messages or fields.prompt or fields.input
     empty = len(memoryview(material)) <= 4 and bytes(material) in _EMPTY
     if empty or not fields.model:

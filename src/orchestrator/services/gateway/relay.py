@@ -36,6 +36,8 @@ CONTENT_TYPES = {
     Dialect.ANTHROPIC: b"content-type: text/event-stream; charset=utf-8\r\n",
     Dialect.OLLAMA: b"content-type: application/x-ndjson\r\n",
 }
+# What ends an event of a stream.
+BOUNDARIES = {Dialect.OPENAI: b"\n\n", Dialect.ANTHROPIC: b"\n\n", Dialect.OLLAMA: b"\n"}
 JSON = b"content-type: application/json\r\n"
 _NO_BUFFERING = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
@@ -219,7 +221,7 @@ class Streamed:
 
     def __init__(self, exchange: Exchange, head: ResponseHead) -> None:
         self._exchange = exchange
-        self._boundary = b"\n" if exchange.endpoint.dialect is Dialect.OLLAMA else b"\n\n"
+        self._boundary = BOUNDARIES[exchange.endpoint.dialect]
         self._held = b""
         self._before = self._last = b""  # the last two pieces
         self._chunked = head.chunked
@@ -236,7 +238,7 @@ class Streamed:
             raw = b""
         if not self.begun:
             self._begin(body)
-        exchange.tokens_seen += 1
+        exchange.tokens_seen += body.count(self._boundary)
         self._before, self._last = self._last, body
         if self._text is not None:
             self._text.feed(body)
@@ -310,11 +312,12 @@ class Streamed:
 class Translated:
     """A stream in another dialect than the client's."""
 
-    __slots__ = ("_exchange", "_stream", "_tail", "begun")
+    __slots__ = ("_boundary", "_exchange", "_stream", "begun")
 
     def __init__(self, exchange: Exchange) -> None:
         assert exchange.translation is not None
         self._exchange = exchange
+        self._boundary = BOUNDARIES[exchange.endpoint.dialect]
         self._stream: StreamTranslator = exchange.translation.stream(
             msgspec.json.decode, msgspec.json.encode, exchange.gateway.clock.wall
         )
@@ -337,7 +340,7 @@ class Translated:
             self.begun = True
             head = CONTENT_TYPES[exchange.endpoint.dialect] + _NO_BUFFERING
             exchange.client.begin(200, head + exchange.gateway.answer_headers(exchange))
-        exchange.tokens_seen += 1
+        exchange.tokens_seen += out.count(self._boundary)
         exchange.client.write(out)
 
     def end(self) -> None:

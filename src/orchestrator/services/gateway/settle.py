@@ -107,6 +107,8 @@ class Settling:
         first = (exchange.first_byte_at or now) - attempt.started
         slow = gateway.limits.slow_first_token
         late = slow_first_token(first, slow) if slow is not None and first > slow else None
+        if late is not None:
+            attempt.kind = late.kind.value
         gateway.fleet.succeeded(
             node, pair, exchange.passes, duration=now - attempt.started, ttft=first, tokens=tokens, late=late
         )
