@@ -20,7 +20,8 @@
     │   └── ShuttingDown        the process is leaving                             503
     ├── UpstreamError           a node's fault; another node may succeed
     │   ├── ConnectFailed       refused, unreachable, TLS failure                  502
-    │   ├── UpstreamStatus      the node answered 5xx or 429                       502
+    │   ├── UpstreamStatus      the node answered with an error status             502
+    │   │   └── UpstreamRateLimited the node answered 429, and so did the others       429
     │   ├── UpstreamTimeout     no headers or no first token in time               504
     │   ├── Stalled             tokens stopped coming                              504
     │   ├── Truncated           the stream broke before its end                    502
@@ -184,6 +185,13 @@ class UpstreamStatus(UpstreamError):
     """The node answered with an error status."""
 
     code = "upstream_status"
+
+
+class UpstreamRateLimited(UpstreamStatus):
+    """The node is over its rate limit."""
+
+    status = 429
+    code = "upstream_rate_limited"
 
 
 class UpstreamTimeout(UpstreamError):

@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         ready = self.path != "/health/ready" or Handler.refusals <= 0
         Handler.refusals -= self.path == "/health/ready"
-        body = b'{"data": [{"id": "demo:small"}]}'
+        body = b'{"details": [{"name": "demo:small", "capabilities": []}], "servers": []}'
         self.send_response(200 if ready else 503)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orchestrator.domain.dialects import Operation, continuation, target_endpoint, translate
-from orchestrator.domain.errors import OrchestratorError, RequestError, UpstreamError, UpstreamStatus
+from orchestrator.domain.errors import OrchestratorError, RequestError, UpstreamError, UpstreamRateLimited, UpstreamStatus
 from orchestrator.domain.failure import Failure, FailureKind, classify, classify_status
 from orchestrator.domain.node import Dialect
 from orchestrator.ports.record import Attempt
@@ -103,11 +103,12 @@ class Attempting:
             now=self._gateway.clock.epoch,
         )
         if not failure.counts_for_breaker and not failure.retryable:
-            if head.status >= 500:  # the client's fault under the node's status: nobody should try it again
-                head.status = 400
-            exchange.gateway.settling.passed_on(exchange, head, body)
+            # The client's fault may come under a status of the node's: nobody should try it again.
+            status = 400 if head.status >= 500 else head.status
+            exchange.gateway.settling.passed_on(exchange, status, head, body)
             return
-        error = UpstreamStatus(failure.reason, retry_after=failure.retry_after, details={"status": head.status})
+        kind = UpstreamRateLimited if head.status == 429 else UpstreamStatus
+        error = kind(failure.reason, retry_after=failure.retry_after, details={"status": head.status})
         self._failed(exchange, error, failure)
 
     def failed(self, exchange: Exchange, error: UpstreamError, *, final: bool = False) -> None:

@@ -117,7 +117,7 @@ class Settling:
         if gateway.queue.entries:
             gateway.admitting.pump()
 
-    def passed_on(self, exchange: Exchange, head: ResponseHead, body: bytes) -> None:
+    def passed_on(self, exchange: Exchange, status: int, head: ResponseHead, body: bytes) -> None:
         """The node refused the request for the client's own fault: the answer goes to the client, once, as it is."""
         gateway = self._gateway
         node, pair = exchange.node, exchange.pair
@@ -135,12 +135,12 @@ class Settling:
         translation = exchange.translation
         if translation is not None:
             headers = JSON
-            told = translate_error(body, head.status, translation.source, translation.target)
+            told = translate_error(body, status, translation.source, translation.target)
             body = msgspec.json.encode(told)
-        exchange.status = head.status
+        exchange.status = status
         headers += gateway.answer_headers(exchange)
-        self._close(exchange, "error", node.id, f"upstream_{head.status}")
-        exchange.client.respond(head.status, headers, body)
+        self._close(exchange, "error", node.id, f"upstream_{status}")
+        exchange.client.respond(status, headers, body)
         gateway.admitting.pump()
 
     def failed(self, exchange: Exchange, error: OrchestratorError, *, told: bool = False) -> None:
