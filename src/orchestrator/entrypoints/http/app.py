@@ -57,10 +57,9 @@ def data_plane(service: HttpService) -> DataPlane:
     server = service.settings.server
     return DataPlane(
         service.gateway,
-        service.keyring.authenticate,
+        service.keyring,
         host_rule(server.host, tuple(server.allowed_hosts)),
         origin_rule(tuple(server.cors_origins)),
-        revision=lambda: service.keyring.revision,
         max_body=server.max_body,
         max_header=server.max_header,
         keep_alive=server.keep_alive,

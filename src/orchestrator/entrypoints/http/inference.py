@@ -106,7 +106,7 @@ class InferenceApp:
             peer = scope["client"][0] if scope.get("client") else ""
             try:
                 self._plane.check_origin(headers)
-                principal = self._plane.authenticate(headers, peer)
+                principal = self._plane.keyring.authenticate(headers, peer)
                 body = await self._body(headers, receive)
             except OrchestratorError as error:
                 retry = b"connection: close\r\n" if not isinstance(error, NotFound) else b""

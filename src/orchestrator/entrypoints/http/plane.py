@@ -12,10 +12,10 @@ from http import HTTPStatus
 
 import msgspec
 
-from orchestrator.domain.access import Principal
 from orchestrator.domain.dialects import ENDPOINTS, Endpoint, error_body
 from orchestrator.domain.errors import Forbidden, OrchestratorError, UnknownHost
 from orchestrator.services.gateway.gateway import Gateway
+from orchestrator.services.keys import Keyring
 
 FORM = b"application/x-www-form-urlencoded"  # what curl -d sends; Ollama takes it, and so do we
 
@@ -41,23 +41,20 @@ class DataPlane:
     def __init__(
         self,
         gateway: Gateway,
-        authenticate: Callable[[Mapping[bytes, bytes], str], Principal],
+        keyring: Keyring,
         host_allowed: Callable[[bytes], bool],
         origin_allowed: Callable[[bytes, bytes], bool],
         *,
-        revision: Callable[[], int],
         max_body: int,
         max_header: int,
         keep_alive: float,
         body_timeout: float,
     ) -> None:
-        """`authenticate(headers, peer)` raises Unauthenticated; `revision()` changes when keys do; sizes
-        are in bytes, times are in seconds."""
+        """Sizes are in bytes, times in seconds."""
         self.gateway = gateway
-        self.authenticate = authenticate
+        self.keyring = keyring
         self.host_allowed = host_allowed
         self.origin_allowed = origin_allowed  # (Origin, Host)
-        self.revision = revision
         self.max_body = max_body
         self.max_header = max_header
         self.keep_alive = keep_alive

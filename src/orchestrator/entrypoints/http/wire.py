@@ -19,6 +19,7 @@ from orchestrator.domain.errors import InvalidRequest, OrchestratorError, TooLar
 from orchestrator.entrypoints.http.plane import FORM, DataPlane
 from orchestrator.services.gateway.exchange import Exchange
 
+TRUST = 1.0  # seconds for which a head that was checked need not be checked again
 LINGER = 2.0  # seconds
 MAX_PIPELINED = 64 * 1024  # bytes of further requests that are kept while one is served
 
@@ -61,16 +62,18 @@ class _Known:
         self.headers = headers
         self.principal = principal
         self.at = plane.gateway.clock.now
-        self.revision = plane.revision()
+        self.revision = plane.keyring.revision
         self.limit = plane.max_body
         digits = headers[b"content-length"]
         start = head.index(digits, head.lower().index(b"\r\ncontent-length:") + 17)
         self.before = head[:start]
         self.after = head[start + len(digits) :]
 
-    def body_of(self, data: bytes) -> tuple[int, int]:
+    def body_of(self, data: bytes, plane: DataPlane) -> tuple[int, int]:
         """Where the body starts and how long it is, if the head is this one but for that length; otherwise (0, 0)."""
-        if not data.startswith(self.before):
+        if not data.startswith(self.before) or plane.keyring.revision != self.revision:
+            return 0, 0
+        if plane.gateway.clock.now - self.at > TRUST:
             return 0, 0
         start = len(self.before)
         end = data.find(b"\r", start, start + 13)
@@ -80,9 +83,6 @@ class _Known:
         if not digits.isdigit() or (length := int(digits)) > self.limit:
             return 0, 0
         return end + len(self.after), length
-
-    def trusted(self, plane: DataPlane) -> bool:
-        return plane.gateway.clock.now - self.at < 1.0 and plane.revision() == self.revision
 
 
 class WireProtocol(HttpToolsProtocol):
@@ -165,8 +165,8 @@ class WireProtocol(HttpToolsProtocol):
         """Starts on a request if it is one for the data plane; False leaves it to uvicorn, untouched."""
         known = self._known
         if known is not None:
-            start, length = known.body_of(data)
-            if start and known.trusted(self.plane):
+            start, length = known.body_of(data, self.plane)
+            if start:
                 self._enter(known.endpoint, known.headers, known.principal, data[start:], length)
                 return True
         line_end = data.find(b"\r\n", 0, 256)
@@ -203,7 +203,7 @@ class WireProtocol(HttpToolsProtocol):
         peer = self.client[0] if self.client else ""
         try:
             plane.check_origin(headers)
-            principal = plane.authenticate(headers, peer)
+            principal = plane.keyring.authenticate(headers, peer)
             if length > plane.max_body:
                 raise TooLarge(f"The body is over the limit of {plane.max_body} bytes.")
             kind = headers.get(b"content-type", b"")

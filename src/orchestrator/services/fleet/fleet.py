@@ -256,14 +256,20 @@ class Fleet:
 
     def admits(self, node: FleetNode, pair: Pair) -> Passes | None:
         """Asks both breakers; in half-open this takes one of the few trials. None: not now."""
+        of_node, of_pair = node.breaker, pair.breaker
+        if of_node.state is BreakerState.CLOSED and of_pair.state is BreakerState.CLOSED:
+            return of_node.generation, of_pair.generation
+        return self._ask(of_node, of_pair)
+
+    def _ask(self, node: Breaker, pair: Breaker) -> Passes | None:
         now = self.clock.epoch
-        of_node = node.breaker.allow(now)
+        of_node = node.allow(now)
         if not of_node:
             return None
-        of_pair = pair.breaker.allow(now)
+        of_pair = pair.allow(now)
         if of_pair:
             return of_node, of_pair
-        node.breaker.release(now, of_node)
+        node.release(now, of_node)
         return None
 
     def succeeded(

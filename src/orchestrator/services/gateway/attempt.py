@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orchestrator.domain.dialects import Operation, continuation, target_endpoint, translate
-from orchestrator.domain.errors import OrchestratorError, RequestError, UpstreamError, UpstreamRateLimited, UpstreamStatus
+from orchestrator.domain.errors import (
+    OrchestratorError,
+    RequestError,
+    UpstreamError,
+    UpstreamRateLimited,
+    UpstreamStatus,
+)
 from orchestrator.domain.failure import Failure, FailureKind, classify, classify_status
 from orchestrator.domain.node import Dialect
 from orchestrator.ports.record import Attempt

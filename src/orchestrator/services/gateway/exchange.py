@@ -148,8 +148,8 @@ class Exchange:
                 self.gateway.attempting.failed(self, UpstreamTimeout("The node sent no first byte in time."))
 
     def _late(self, error: UpstreamTimeout) -> None:
-        """The whole time is over. That is the node's fault when it had the operator's time and sent nothing; a time that
-        the caller chose, an answer that is long or a client that reads slowly says nothing about it."""
+        """The whole time is over. That is the node's fault when it had the operator's time and sent nothing; a time
+        that the caller chose, an answer that is long or a client that reads slowly says nothing about it."""
         gateway = self.gateway
         begun = self.relay is not None and self.relay.begun
         if not begun and self.deadline >= self.started + gateway.limits.timeout:

@@ -150,7 +150,7 @@ class Gateway:
                 self.admitting.wait(exchange)
                 self.admitting.pump()
             else:
-                self.dispatch(exchange)
+                self._send(exchange)
         except OrchestratorError as error:
             exchange.fail(error)
         except Exception as error:  # noqa: BLE001 - process edge: logged whole
@@ -160,13 +160,16 @@ class Gateway:
     def dispatch(self, exchange: Exchange) -> None:
         """Sends an exchange to a node, or to the queue when all are full."""
         try:
-            node = self.placing.choose(exchange)
-            if node is None:
-                self.admitting.wait(exchange)
-            else:
-                self.attempting.start(exchange, node)
+            self._send(exchange)
         except OrchestratorError as error:
             exchange.fail(error)
+
+    def _send(self, exchange: Exchange) -> None:
+        node = self.placing.choose(exchange)
+        if node is None:
+            self.admitting.wait(exchange)
+        else:
+            self.attempting.start(exchange, node)
 
     def later(self, seconds: float, exchange: Exchange) -> None:
         """Dispatches again after a pause, unless the exchange is over by then."""

@@ -45,7 +45,9 @@ def parse(exchange: Exchange, ollama_stream_default: bool) -> None:
         raise InvalidRequest("The body is nested too deeply.") from None
     name = fields.model or fields.name
     if len(name) > MAX_MODEL or not name.isprintable():
-        raise InvalidRequest(f"A model's name has at most {MAX_MODEL} printable characters.", details={"param": "model"})
+        raise InvalidRequest(
+            f"A model's name has at most {MAX_MODEL} printable characters.", details={"param": "model"}
+        )
     exchange.model = name
     material = fields.messages or fields.prompt or fields.input
     empty = len(memoryview(material)) <= 4 and bytes(material) in _EMPTY

@@ -163,20 +163,21 @@ class Whole:
 
     def data(self, raw: bytes, body: bytes) -> None:
         exchange = self._exchange
+        gateway = exchange.gateway
         if not exchange.first_byte_at:
-            exchange.gateway.settling.first_byte(exchange)
+            exchange.first_byte_at = gateway.clock.tick()
         if self.begun:
             self._parts = [(self._parts[-1] + body)[-_TAIL:]]
             exchange.client.write(body)
             return
         self._parts.append(body)
         self._size += len(body)
-        exchange.wait_until = exchange.gateway.clock.now + exchange.gateway.limits.stall
+        exchange.wait_until = gateway.clock.now + gateway.limits.stall
         if self._size > HOLD_WHOLE and exchange.translation is None and not exchange.debug:
             # Too large to hold: from here on it is relayed, and a break is a broken answer.
             self.begun = True
-            exchange.gateway.settling.committed(exchange)
-            exchange.client.begin(200, JSON + exchange.gateway.answer_headers(exchange))
+            gateway.settling.committed(exchange)
+            exchange.client.begin(200, JSON + gateway.answer_headers(exchange))
             for part in self._parts:
                 exchange.client.write(part)
             self._parts = self._parts[-1:]

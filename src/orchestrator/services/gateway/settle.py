@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,14 +32,10 @@ class Settling:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def first_byte(self, exchange: Exchange) -> None:
-        """The first byte of an answer has come."""
-        if not exchange.first_byte_at:
-            exchange.first_byte_at = monotonic()
-
     def committed(self, exchange: Exchange) -> None:
         """The client is about to get a part of the answer: no attempt can follow that needs the request's body."""
-        self.first_byte(exchange)
+        if not exchange.first_byte_at:
+            exchange.first_byte_at = self._gateway.clock.tick()
         exchange.status = 200
         if len(exchange.body) > KEPT_BODY and not self._gateway.keeps_text:
             exchange.body = b""
@@ -80,7 +75,7 @@ class Settling:
 
     def succeeded(self, exchange: Exchange) -> None:
         gateway = self._gateway
-        now = gateway.clock.tick()
+        now = gateway.clock.now if exchange.first_byte_at == gateway.clock.now else gateway.clock.tick()
         exchange.call = None
         node, pair = exchange.node, exchange.pair
         assert node is not None
