@@ -42,7 +42,7 @@ async def test_open_half_open_closed_without_help(plane: str, tmp_path: Path) ->
 
         assert statuses == [200] * 6
         assert breaker.state is BreakerState.CLOSED
-        assert [change.after.value for change in breaker.history] == ["open", "half_open", "closed"]
+        assert [change.state.value for change in breaker.history] == ["open", "half_open", "closed"]
 
 
 @every_plane

@@ -227,9 +227,11 @@ class Fleet:
         ]
 
     def has_room(self, model: str) -> bool:
-        """Whether any node could take a request for the model now."""
-        now_free = self.roster.room & ~self.roster.unavailable(model)
-        return any(found.mask & now_free for (name, _), found in self._candidates.items() if name == model)
+        """Whether some node may have room for the model now. Where eligibility has just changed and nobody has asked
+        since, the answer is yes: placing will tell."""
+        room, resting = self.roster.room, self.roster.unavailable(model)
+        known = [found.mask for (name, _), found in self._candidates.items() if name == model]
+        return not known or any((mask & ~resting or mask) & room for mask in known)
 
     def node_has_room(self, node_id: str) -> bool:
         node = self.nodes.get(node_id)
