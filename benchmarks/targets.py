@@ -179,6 +179,7 @@ def _ours(data_plane: str) -> Callable[[Path, int, Sequence[int]], Launch]:
         config = {
             "auth": {"enabled": True, "keys": [{"name": "bench", "key": f"env:{KEY_VARIABLE}", "role": "admin"}]},
             "server": {"data_plane": data_plane},
+            "logging": {"requests": False},  # as nginx's access log
             "gateway": {"max_connections_per_node": NODE_CONCURRENCY},
             "nodes": [
                 {

@@ -125,7 +125,7 @@ class FleetUnderTest:
     """A running service and its nodes by id."""
 
     running: RunningService
-    nodes: dict[str, ModelServer]
+    nodes: dict[str, Any]  # of ModelServer, or ScriptedNode
     client: httpx2.AsyncClient
 
     @property
@@ -154,9 +154,9 @@ class FleetUnderTest:
         received = self.nodes[node_id].requests
         return [one.path for one in received if one.method == "POST" and one.path != "/api/show"]
 
-    async def post(self, form: Form, *, query: str = "", headers: Mapping[str, str] | None = None, **body: Any) -> Any:
+    async def post(self, form: Form, *, query: str = "", headers: Any = None, **body: Any) -> Any:
         return await self.client.post(
-            form.path + query, json=form.body(**{"stream": False, **body}), headers=dict(headers or {})
+            form.path + query, json=form.body(**{"stream": False, **body}), headers=headers or {}
         )
 
     async def stream(self, form: Form, *, headers: Mapping[str, str] | None = None, **body: Any) -> Seen:
@@ -185,7 +185,7 @@ class FleetUnderTest:
 @asynccontextmanager
 async def fleet(
     tmp_path: Path,
-    nodes: Mapping[str, ModelServer] | Sequence[str] = ("a", "b"),
+    nodes: Mapping[str, Any] | Sequence[str] = ("a", "b"),
     *,
     plane: str = "protocol",
     config: Mapping[str, Any] | None = None,

@@ -15,6 +15,33 @@ GOOD = {
 }
 
 
+# The text " three four" as a stream of each dialect, event by event.
+STREAMS = {
+    "openai": (
+        b'data: {"id":"2","choices":[{"index":0,"delta":{"role":"assistant","content":" three"}}]}\n\n',
+        b'data: {"id":"2","choices":[{"index":0,"delta":{"content":" four"},"finish_reason":"stop"}]}\n\n',
+        b"data: [DONE]\n\n",
+    ),
+    "anthropic": (
+        b'event: message_start\ndata: {"type":"message_start","message":{"id":"2","role":"assistant","content":[],'
+        b'"usage":{"input_tokens":1,"output_tokens":0}}}\n\n',
+        b'event: content_block_start\ndata: {"type":"content_block_start","index":0,'
+        b'"content_block":{"type":"text","text":""}}\n\n',
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"text_delta","text":" three four"}}\n\n',
+        b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n',
+        b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"},'
+        b'"usage":{"output_tokens":2}}\n\n',
+        b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+    ),
+    "ollama": (
+        b'{"model":"demo","message":{"role":"assistant","content":" three"},"done":false}\n',
+        b'{"model":"demo","message":{"role":"assistant","content":" four"},"done":false}\n',
+        b'{"model":"demo","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}\n',
+    ),
+}
+
+
 def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
     """An answer with a right Content-Length."""
     lines = [b"HTTP/1.1 " + status, b"Content-Type: application/json", b"Content-Length: %d" % len(body), *headers]
@@ -29,7 +56,7 @@ def chunked(*pieces: bytes, kind: bytes = b"text/event-stream", end: bytes = b"0
 
 class ScriptedNode:
     """Of any kind. Health checks are answered well; every other POST gets `answer`, piece by piece, and then, with
-    `close`, the end of the connection. `heads` are the request heads that came with a POST, `bodies` their bodies; `sent` counts pieces."""
+    `close`, the end of the connection. `heads` and `bodies` are those of the POSTs; `sent` counts pieces."""
 
     def __init__(self, *answer: bytes, close: bool = False) -> None:
         self.answer: Sequence[bytes] = answer
@@ -37,6 +64,7 @@ class ScriptedNode:
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
         self.sent = 0
+        self._ollama = False
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -72,7 +100,11 @@ class ScriptedNode:
         head = await reader.readuntil(b"\r\n\r\n")
         lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         body = await reader.readexactly(int(lengths[0].partition(b":")[2]) if lengths else 0)
-        good = GOOD.get(head.partition(b" HTTP/")[0].partition(b"?")[0])
+        asked = head.partition(b" HTTP/")[0].partition(b"?")[0]
+        self._ollama = self._ollama or asked == b"GET /api/tags"
+        good = GOOD.get(asked)
+        if self._ollama and asked == b"GET /v1/models":
+            good = None  # asked as Ollama, it speaks nothing else
         if good is not None or head.startswith(b"GET "):
             writer.write(whole(good) if good is not None else whole(b"{}", status=b"404 Not Found"))
             return True

@@ -134,9 +134,7 @@ def spawned_service(
                 process.wait()
 
 
-def _await_health(
-    url: str, process: subprocess.Popen[bytes], log: Path, healthy: int, timeout: float
-) -> None:
+def _await_health(url: str, process: subprocess.Popen[bytes], log: Path, healthy: int, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if process.poll() is not None:

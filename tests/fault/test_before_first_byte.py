@@ -159,7 +159,7 @@ async def test_wrong_framing_or_content_of_an_answer_fails_over(answer: bytes, t
 async def test_a_whole_answer_may_come_in_any_pieces(step: int, tmp_path: Path) -> None:
     answer = CHUNKED + b"X-Odd: 1\r\n\r\n%x;note=1\r\n%b\r\n0\r\nX-Trailer: 2\r\n\r\n" % (len(GOOD), GOOD)
     node = ScriptedNode(*[answer[at : at + step] for at in range(0, len(answer), step)])
-    async with fleet(tmp_path, {"a": node}, kinds={"a": "openai"}) as tried:  # type: ignore[dict-item]
+    async with fleet(tmp_path, {"a": node}, kinds={"a": "openai"}) as tried:
         for _ in range(2):  # the second on the connection of the first
             got = await tried.post(OPENAI)
             assert (got.status_code, got.content) == (200, GOOD)
@@ -239,6 +239,18 @@ async def test_retries_stay_within_their_budget(tmp_path: Path) -> None:
         assert received <= 200 * 1.2 + 2
         assert tried.gateway.retry_budget.refused > 0
         await tried.settled()
+
+
+async def test_half_an_answer_that_nobody_saw_is_in_no_figure(tmp_path: Path) -> None:
+    """The time to the first token is that of the answer which the client got, on the node that gave it."""
+    async with fleet(tmp_path) as tried:
+        tried.nodes["a"].mode("cut")
+        tried.nodes["b"].mode("slow", ms=100)
+
+        trace = await until_it_strikes(tried, OPENAI)
+
+        assert trace["timeToFirstToken"] >= 100
+        assert tried.node("b").state.records["demo:latest"].first >= 0.1
 
 
 async def test_a_flaky_node_beside_a_good_one_costs_no_client_anything(tmp_path: Path) -> None:

@@ -136,9 +136,7 @@ async def test_traffic_obeys_an_operator(plane: str, tmp_path: Path) -> None:
 
 
 @every_plane
-async def test_a_direct_route_is_refused_by_an_open_breaker_and_bypass_goes_past_it(
-    plane: str, tmp_path: Path
-) -> None:
+async def test_a_direct_route_is_refused_by_an_open_breaker_and_bypass_goes_past_it(plane: str, tmp_path: Path) -> None:
     async with fleet(tmp_path, plane=plane) as tried:
         for _ in range(4):
             await tried.post(OLLAMA)
@@ -190,8 +188,8 @@ async def test_a_model_that_fails_takes_no_other_model_with_it(plane: str, tmp_p
 
 @every_plane
 async def test_health_that_lies_does_not_hide_a_broken_node(plane: str, tmp_path: Path) -> None:
-    """Its probes are well and its inference is broken: traffic opens the breaker. And the reverse: probes that fail take
-    a node out, and its work goes elsewhere."""
+    """Its probes are well and its inference is broken: traffic opens the breaker. And the reverse: probes that fail
+    take a node out, and its work goes elsewhere."""
     async with fleet(tmp_path, plane=plane) as tried:
         tried.nodes["a"].mode("wrong_health", fails="inference")
         assert {(await tried.post(OPENAI)).status_code for _ in range(20)} == {200}

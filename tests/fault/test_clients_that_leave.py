@@ -52,9 +52,7 @@ async def test_in_the_middle_of_a_stream(leave: Callable[[Wire], None], plane: s
 @farewells
 @every_plane
 @every_form
-async def test_before_a_whole_answer(
-    leave: Callable[[Wire], None], form: Form, plane: str, tmp_path: Path
-) -> None:
+async def test_before_a_whole_answer(leave: Callable[[Wire], None], form: Form, plane: str, tmp_path: Path) -> None:
     async with fleet(tmp_path, ["a"], plane=plane) as tried, Wire(tried.address) as wire:
         tried.nodes["a"].mode("hang")
         await wire.send(request(form.path, form.body(stream=False)))

@@ -208,9 +208,11 @@ async def _one_of_many(tried: FleetUnderTest, turn: int) -> int:
     if turn % 13 == 0:
         data = data[:-5]
     timeout = b"X-Request-Timeout: 1\r\n" if turn % 17 == 0 else b""
-    writer.write(b"POST %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%bContent-Length: %d\r\n\r\n" % (
-        form.path.encode(), timeout, len(data)
-    ) + data)
+    writer.write(
+        b"POST %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%bContent-Length: %d\r\n\r\n"
+        % (form.path.encode(), timeout, len(data))
+        + data
+    )
     try:
         if turn % 19 == 0:
             return 0  # leaves at once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -74,15 +75,17 @@ async def test_a_slow_reader_is_not_the_nodes_fault(plane: str, tmp_path: Path) 
     """Its time runs out while it reads nothing: the slot is freed, no breaker hears of it."""
     config = {"gateway": {"timeout": 1.5}}
     nodes: dict[str, Any] = {"a": talkative()}
-    async with fleet(tmp_path, nodes, kinds={"a": "openai"}, plane=plane, config=config) as tried:
-        async with Wire(tried.address, receive_buffer=8192) as slow:
-            await slow.send(request(OPENAI.path, OPENAI.body(stream=True)))
-            await tried.running.until(lambda: tried.in_flight == 1)
+    async with (
+        fleet(tmp_path, nodes, kinds={"a": "openai"}, plane=plane, config=config) as tried,
+        Wire(tried.address, receive_buffer=8192) as slow,
+    ):
+        await slow.send(request(OPENAI.path, OPENAI.body(stream=True)))
+        await tried.running.until(lambda: tried.in_flight == 1)
 
-            await tried.settled()
+        await tried.settled()
 
-            assert tried.last.outcome == "error"
-            assert tried.breaker("a", "demo").failure_total == 0
+        assert tried.last.outcome == "error"
+        assert tried.breaker("a", "demo").failure_total == 0
 
 
 @every_plane
@@ -160,6 +163,26 @@ async def test_a_body_that_stops_coming_is_given_up(head: str, plane: str, tmp_p
 
         assert not told or told.startswith(b"HTTP/1.1 40")
         assert not tried.inference("a")
+
+
+@every_plane
+@pytest.mark.parametrize("query", ["", "?debug=true"])
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+async def test_a_body_that_keeps_coming_may_take_its_time(coding: str, query: str, plane: str, tmp_path: Path) -> None:
+    """Longer than the time for a head altogether, never longer at once: a large prompt on a thin line."""
+    body = json.dumps(OPENAI.body(stream=False)).encode() + b" " * 400
+    pieces = [body[at : at + 50] for at in range(0, len(body), 50)]
+    head = f"Content-Length: {len(body)}" if coding == "length" else "Transfer-Encoding: chunked"
+    config = {"server": {"header_timeout": 0.8}}
+    async with fleet(tmp_path, ["a"], plane=plane, config=config) as tried, Wire(tried.address) as wire:
+        start = f"POST {OPENAI.path}{query} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n"
+        await wire.send(start.encode())
+        for piece in pieces:
+            await asyncio.sleep(0.3)
+            await wire.send(piece if coding == "length" else b"%x\r\n%b\r\n" % (len(piece), piece))
+        await wire.send(b"" if coding == "length" else b"0\r\n\r\n")
+
+        assert (await wire.answer())[0] == 200
 
 
 @below_asgi

@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
         length = _LENGTH.findall(lower)
         if len(length) + len(coding) > 1 or (length and not (length[0].isdigit() and len(length[0]) <= 18)):
             raise MalformedAnswer("The node's response has an ambiguous length.")
-        if lower.count(b"\n") != lower.count(b"\r\n"):
+        if not lower.count(b"\r\n") == lower.count(b"\n") == lower.count(b"\r"):
             raise MalformedAnswer("A header line of the node's response does not end with CRLF.")
         self._chunked = None
         self._left = int(length[0]) if length else None

@@ -93,7 +93,7 @@ class Guard:
         try:
             self._check(headers)
         except OrchestratorError as error:
-            await _refuse(scope, send, error)
+            await self._refuse(scope, send, error)
             return
         started = False
 
@@ -121,33 +121,36 @@ class Guard:
                 raise TooLarge(f"The body is over the limit of {self._plane.max_body} bytes.")
         self._plane.check_origin(found)
 
+    async def _refuse(self, scope: Scope, send: Send, error: OrchestratorError) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": error.message})
+            return
+        route = self._plane.route(scope["path"])
+        if route is not None:
+            body = self._plane.refusal(route.endpoint, error)
+        else:
+            body = msgspec.json.encode({"error": error.message, "code": error.code})
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+            *SECURITY_HEADERS,
+        ]
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
 
 class _Limited:
-    """`receive` that ends a body which grows over the limit."""
+    """`receive` that raises TooLarge for a body which grows over the limit."""
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
-        self._left = limit
+        self._limit = self._left = limit
 
     async def __call__(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             if self._left < 0:
-                return {"type": "http.disconnect"}
+                raise TooLarge(f"The body is over the limit of {self._limit} bytes.")
         return message
-
-
-async def _refuse(scope: Scope, send: Send, error: OrchestratorError) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": error.message})
-        return
-    body = msgspec.json.encode({"error": error.message, "code": error.code})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-        *SECURITY_HEADERS,
-    ]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

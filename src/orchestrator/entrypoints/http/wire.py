@@ -132,7 +132,7 @@ class WireProtocol(HttpToolsProtocol):
             self._head_size += len(data)
             if self._head_size > self.plane.max_header:
                 self._too_large()
-        if self._parsing and not self.expires:
+        if self._parsing and not (self._in_head and self.expires):
             self.expires = self.plane.gateway.clock.tick() + self.plane.body_timeout
 
     def _too_large(self) -> None:
@@ -306,15 +306,21 @@ class WireProtocol(HttpToolsProtocol):
         elif not self._keep:
             self.transport.close()
         elif self._pending:
-            data, self._pending = self._pending, b""
-            self.transport.resume_reading()
-            self.loop.call_soon(self._resume, data)
+            self._serving = True  # what arrives before `_resume` comes behind what is pending
+            self.loop.call_soon(self._resume)
         else:
             self.expires = self.plane.gateway.clock.now + self.plane.keep_alive
 
-    def _resume(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            self.data_received(data)
+    def _resume(self) -> None:
+        self._serving = False
+        if self.transport.is_closing():
+            return
+        if not self._keep:  # the service began to stop meanwhile
+            self.transport.close()
+            return
+        data, self._pending = self._pending, b""
+        self.transport.resume_reading()
+        self.data_received(data)
 
     # The connection
 

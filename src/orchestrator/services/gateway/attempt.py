@@ -138,6 +138,7 @@ class Attempting:
             exchange.fail(self._summary(exchange, error))
         else:
             exchange.relay = None
+            exchange.first_byte_at = 0.0  # of an answer that nobody will see
             try:
                 self._again(exchange, failure, error)
             except OrchestratorError as problem:

@@ -36,6 +36,8 @@ def parse(exchange: Exchange, ollama_stream_default: bool) -> None:
     """Fills in model and stream. Raises InvalidRequest naming the field."""
     endpoint = exchange.endpoint
     try:
+        if not exchange.body.isascii():
+            exchange.body.decode()  # the parts that are passed on unread must be UTF-8 too
         fields = _decode(exchange.body)
     except msgspec.ValidationError as error:
         raise InvalidRequest(_explain(error)) from None

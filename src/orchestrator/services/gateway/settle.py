@@ -99,8 +99,10 @@ class Settling:
         if exchange.stream:
             traffic.streams += 1
             traffic.chunks += exchange.tokens_seen
-        first = (exchange.first_byte_at or now) - attempt.started
+        # A continuation goes on where another node's first byte was.
+        first = (exchange.first_byte_at if exchange.first_byte_at >= attempt.started else now) - attempt.started
         slow = gateway.limits.slow_first_token
+        slow = None if exchange.continuations else slow
         late = slow_first_token(first, slow) if slow is not None and first > slow else None
         if late is not None:
             attempt.kind = late.kind.value
