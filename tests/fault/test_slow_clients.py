@@ -16,8 +16,6 @@ from orchestrator.testing.model_server import ModelServer
 from scripted_node import ScriptedNode, chunked
 
 every_plane = pytest.mark.parametrize("plane", PLANES)
-# In the other form a head is read by uvicorn alone, or by whatever server runs the application.
-below_asgi = pytest.mark.parametrize("plane", ["protocol"])
 every_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 PIECE = b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 60_000)
 PIECES = 600  # 36 MB: no buffer on the way holds them
@@ -132,7 +130,7 @@ LORIS = {
 }
 
 
-@below_asgi
+@every_plane
 @pytest.mark.parametrize("start", LORIS.values(), ids=LORIS.keys())
 async def test_a_head_that_never_ends_is_given_up(start: bytes, plane: str, tmp_path: Path) -> None:
     config = {"server": {"header_timeout": 0.5, "keep_alive": 1}}
@@ -185,7 +183,7 @@ async def test_a_body_that_keeps_coming_may_take_its_time(coding: str, query: st
         assert (await wire.answer())[0] == 200
 
 
-@below_asgi
+@every_plane
 async def test_a_head_of_any_length_does_not_fill_the_memory(plane: str, tmp_path: Path) -> None:
     async with fleet(tmp_path, ["a"], plane=plane) as tried, Wire(tried.address) as wire:
         before = resident()

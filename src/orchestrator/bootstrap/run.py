@@ -76,7 +76,7 @@ def server_config(service: Service, plane: DataPlane) -> uvicorn.Config:
     server = service.settings.server
     return uvicorn.Config(
         application(service, plane),
-        http=wire_protocol(plane) if server.data_plane == "protocol" else "httptools",
+        http=wire_protocol(plane, inline=server.data_plane == "protocol"),
         loop="uvloop",
         lifespan="off",
         log_config=None,

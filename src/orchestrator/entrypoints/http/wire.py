@@ -89,6 +89,7 @@ class WireProtocol(HttpToolsProtocol):
     """One client connection. Also the `ClientSide` of the exchange that it carries."""
 
     plane: DataPlane  # set by `wire_protocol`
+    inline = True  # whether inference is served here; otherwise only the limits on heads and idle connections are
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -118,7 +119,7 @@ class WireProtocol(HttpToolsProtocol):
             return
         elif self._parsing or (self.cycle is not None and not self.cycle.response_complete):
             self._parse(data)
-        elif data.startswith(b"POST /") and self._take(data):
+        elif self.inline and data.startswith(b"POST /") and self._take(data):
             self._unset_keepalive_if_required()
         else:
             self.expires = 0.0
@@ -358,6 +359,6 @@ class WireProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def wire_protocol(plane: DataPlane) -> type[WireProtocol]:
-    """The protocol class for uvicorn's `http` setting."""
-    return cast("type[WireProtocol]", type("BoundWireProtocol", (WireProtocol,), {"plane": plane}))
+def wire_protocol(plane: DataPlane, *, inline: bool = True) -> type[WireProtocol]:
+    """The protocol class for uvicorn's `http` setting. `inline` False leaves inference to the ASGI application."""
+    return cast("type[WireProtocol]", type("BoundWireProtocol", (WireProtocol,), {"plane": plane, "inline": inline}))
