@@ -73,9 +73,9 @@ def first_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstStart
     folder = tmp_path_factory.mktemp("clone")
     clone(folder)
     port = free_port()
-    # What runs on this machine's usual ports is not ours to talk to.
     # Under `make test` this is a make inside a make, which would talk of entering folders.
     environ = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    # What runs on this machine's usual ports is not ours to talk to.
     up = shell(f"make up PORT={port} ARGS=--no-discover", folder, environ)
     try:
         assert up.returncode == 0, f"{up.stdout}\n{up.stderr}\n{shell('make logs', folder, environ).stdout}"
