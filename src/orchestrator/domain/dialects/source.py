@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from orchestrator.domain.dialects.conversation import Timings
@@ -10,7 +11,7 @@ from orchestrator.domain.dialects.usage import Usage
 from orchestrator.domain.errors import UpstreamStatus
 
 
-class Source:
+class Source(ABC):
     """Subclasses give `begin` (their state) and `event` (one payload)."""
 
     __slots__ = ("finished", "loads", "request_id", "sink", "started", "text_len", "usage")
@@ -25,12 +26,13 @@ class Source:
         self.text_len = 0
         self.begin()
 
+    @abstractmethod
     def begin(self) -> None:
-        raise NotImplementedError
+        """Sets up what the subclass keeps."""
 
+    @abstractmethod
     def event(self, payload: bytes) -> None:
         """Raises what `StreamTranslator.feed` raises; a wrong shape may raise what Python does."""
-        raise NotImplementedError
 
     def start(self, usage: Usage | None = None) -> None:
         self.started = True
