@@ -125,6 +125,7 @@ class InferenceApp:
                 watcher.cancel()
             if client.exchange is not None:
                 client.exchange.client_gone()
+                client.exchange = None
 
     def _serve(
         self,

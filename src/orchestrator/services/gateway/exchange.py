@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from orchestrator.services.gateway.relay import Relay
 
 
+def _unheeded(raw: bytes, body: bytes) -> None:
+    """Bytes of an answer that is over."""
+
+
 class Exchange:
     """One request. Attributes are public to the steps of this package and to nobody else."""
 
@@ -172,6 +176,13 @@ class Exchange:
         self.call = None
         self.gateway.report_bug(self, error)
         self.fail(OrchestratorError("Internal server error"))
+
+    def dissolve(self) -> None:
+        """Unties what refers back to the exchange, so that it is freed at once and not by the garbage collector."""
+        self.relay = None
+        self.on_data = _unheeded
+        if self.error is not None:
+            self.error.__traceback__ = None
 
     def drop_call(self) -> None:
         """Takes the request off the node, if one has it."""

@@ -224,6 +224,7 @@ class Settling:
                 headers[b"traceparent"][:55].decode("latin-1") if b"traceparent" in headers else "",
             )
         )
+        exchange.dissolve()
 
 
 def _with_debug(exchange: Exchange, body: bytes) -> bytes:
