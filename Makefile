@@ -10,17 +10,21 @@ PORT ?= 9000
 DATA ?= .orchestrator
 ARGS ?=
 PYTEST_ARGS ?=
+COMPILED ?=
 
 BIN := .venv/bin
 INSTALL := scripts/uv.sh pip install
 CODE := src tests benchmarks scripts
+# With COMPILED=1 the service and the tests run the compiled form of the data plane.
+FORM := $(if $(COMPILED),build/compiled/.made)
+WITH := $(if $(COMPILED),PYTHONPATH=$(CURDIR)/build/compiled)
 
-.PHONY: help install lock up down logs test unit fault attack check format docs bench bench-gateway clean
+.PHONY: help install lock compiled up down logs test unit fault attack check format docs bench bench-gateway bench-placement clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo
-	@echo 'Variables: PORT=9000 DATA=.orchestrator ARGS="--gguf FILE" (up), PYTEST_ARGS="-k name" (tests),'
+	@echo 'Variables: PORT=9000 DATA=.orchestrator ARGS="--gguf FILE" (up), PYTEST_ARGS="-k name" (tests), COMPILED=1 (up, test),'
 	@echo '           UPGRADE=1 (lock), PYTHON=/path/to/python3.11 (install)'
 
 # Stamps: nothing is installed again until a pin or the package's own metadata changes.
@@ -46,8 +50,16 @@ install: .venv/.runtime ## Make .venv with the `orchestrator` command in it
 lock: .venv/.build ## Write the hashed requirement files again (UPGRADE=1: newest releases)
 	@scripts/lock.sh
 
-up: .venv/.runtime ## Start the service in the background on PORT and say what to try
-	@$(BIN)/python scripts/service.py up --port $(PORT) --data-dir $(DATA) -- $(ARGS)
+build/compiled/.made: .venv/.dev scripts/compile.py $(shell find src -name '*.py')
+	@echo 'Compiling the data plane ...'
+	@mkdir -p build
+	@$(BIN)/python scripts/compile.py >build/compile.log 2>&1 || { tail -20 build/compile.log; exit 1; }
+	@touch $@
+
+compiled: build/compiled/.made ## Compile the data plane to build/compiled (needs a C compiler)
+
+up: .venv/.runtime $(FORM) ## Start the service in the background on PORT and say what to try
+	@$(WITH) $(BIN)/python scripts/service.py up --port $(PORT) --data-dir $(DATA) -- $(ARGS)
 
 down: ## Stop what `make up` started
 	@if [[ -x $(BIN)/python ]]; then $(BIN)/python scripts/service.py down --data-dir $(DATA); fi
@@ -55,8 +67,8 @@ down: ## Stop what `make up` started
 logs: ## Show the end of the log of `make up`
 	@if [[ -x $(BIN)/python ]]; then $(BIN)/python scripts/service.py logs --data-dir $(DATA); fi
 
-test: .venv/.dev ## Run all tests, on two processes
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+test: .venv/.dev $(FORM) ## Run all tests, on two processes
+	@$(WITH) $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 unit: .venv/.dev ## Run the unit tests only
 	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
@@ -84,10 +96,15 @@ format: .venv/.dev ## Format the code and fix what ruff can fix
 docs: .venv/.dev ## Write the generated reference pages and check that the reference is complete
 	@$(BIN)/python scripts/check_docs.py --write
 
-bench: bench-gateway ## Run every benchmark
+bench: bench-gateway bench-placement ## Run every benchmark
 
-bench-gateway: .venv/.dev ## Measure the gateway beside nginx and LiteLLM
-	@$(BIN)/python -m benchmarks.gateway $(ARGS)
+bench-placement: .venv/.dev ## Measure placement: cost of a decision, model loads, prefix hits (8 minutes)
+	@$(BIN)/python -m benchmarks.placement
+	@$(BIN)/python -m benchmarks.warm
+	@$(BIN)/python -m benchmarks.prefixes
+
+bench-gateway: .venv/.dev build/compiled/.made ## Measure the gateway beside nginx and LiteLLM
+	@PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m benchmarks.gateway $(ARGS)
 
 clean: down ## Stop the service; remove .venv, caches and build results (data in DATA stays)
 	@rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist benchmarks/build

@@ -56,7 +56,8 @@ class Form:
     def error(self, answer: Mapping[str, Any]) -> str:
         """The message of an error body; fails when the body has not this dialect's form."""
         if self.name == "openai":
-            assert set(answer["error"]) == {"message", "type", "param", "code"}, answer
+            outlook = {"queuePosition", "expectedWaitMs"}  # of who waited
+            assert set(answer["error"]) - outlook == {"message", "type", "param", "code"}, answer
             return str(answer["error"]["message"])
         if self.name == "anthropic":
             assert answer["type"] == "error", answer

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 import yaml
 from admin_api import admin, prompt
+from cli_command import CommandLine
 
 from orchestrator.settings import live_paths
 from orchestrator.testing.model_server import ModelServer
@@ -250,3 +251,124 @@ async def test_the_queue_can_be_paused_and_looked_into(tmp_path: Path) -> None:
         assert (await api.get("/queue")).json()["queue"]["paused"] is True
         assert (await api.post("/queue/resume")).json() == {"success": True, "paused": False}
         assert (await client.post("/api/generate", json=prompt())).status_code == 200
+
+
+async def test_history_tells_what_changed_and_a_version_can_be_put_back(tmp_path: Path) -> None:
+    async with admin(tmp_path, queue={"max_size": 10}) as (running, api):
+        await api.patch("/config/queue", json={"maxSize": 20})
+        await api.patch("/config", json={"queue.max_size": 30, "models.aliases": {"fast": "llama3"}})
+        history = (await api.get("/config/history")).json()["history"]
+        assert [one["version"] for one in history] == [2, 1]
+        assert history[0]["changed"] == [
+            {"path": "models.aliases", "old": None, "new": {"fast": ["llama3"]}},
+            {"path": "queue.max_size", "old": 20, "new": 30},
+        ]
+        assert history[1]["changed"] == [{"path": "queue.max_size", "old": None, "new": 20}]
+        assert (await api.get("/config/history?limit=1")).json()["history"] == history[:1]
+
+        back = (await api.post("/config/rollback", json={"version": 1})).json()
+        assert [one["path"] for one in back["changed"]] == ["models.aliases", "queue.max_size"]
+        assert running.service.gateway.queue.policy.max_size == 20
+        assert running.service.settings.models.aliases == {}
+        history = (await api.get("/config/history")).json()["history"]
+        assert (history[0]["version"], history[0]["document"]) == (3, {"queue": {"max_size": 20}})
+        assert history[0]["who"] == "anonymous"
+        again = (await api.post("/config/rollback", json={"version": 3})).json()
+        assert again["changed"] == []
+        assert (await api.get("/config/history")).json()["count"] == 3
+
+
+async def test_versions_that_cannot_be_put_back_change_nothing(tmp_path: Path) -> None:
+    async with admin(tmp_path) as (running, api):
+        store = running.service.storage.overrides
+        for document in ({"server": {"grace": 5}, "queue": {"max_size": 5}}, {"queue": {"max_size": -5}}, {"what": 1}):
+            await store.put(document, "an older release", 1.0)
+        before = (await api.get("/config")).json()
+        stuck = await api.post("/config/rollback", json={"version": 1})
+        assert (stuck.status_code, stuck.json()["restartRequired"]) == (400, ["server.grace"])
+        for version, path in ((2, "queue.max_size"), (3, "what")):
+            wrong = await api.post("/config/rollback", json={"version": version})
+            assert wrong.status_code == 400
+            assert [one["path"] for one in wrong.json()["problems"]] == [path]
+        assert (await api.post("/config/rollback", json={"version": 99})).status_code == 404
+        for body in ({}, {"version": "one"}, {"version": 0}, {"version": True}, {"version": 1, "more": 1}):
+            assert (await api.post("/config/rollback", json=body)).status_code == 400, body
+        assert (await api.get("/config")).json() == before
+
+
+async def test_a_whole_backup_puts_everything_back(tmp_path: Path) -> None:
+    """Check 37: the answer of GET, wrapped as it is, in another process; what came later is gone."""
+    changes = {
+        "queue": {"max_size": 7, "timeout": 3},
+        "gateway": {"policy": "random", "model_fallbacks": {"llama3": "tiny"}},
+        "models.aliases": {"fast": "llama3"},
+        "logging.level": "warning",
+    }
+    async with admin(tmp_path) as (_, api):
+        assert (await api.patch("/config", json=changes)).status_code == 200
+        backup = (await api.get("/config")).json()
+    async with admin(tmp_path) as (running, api):
+        later = {"queue.max_size": 8, "models.aliases": {"other": "tiny"}, "gateway.model_fallbacks": {"llama3": None}}
+        assert (await api.patch("/config", json=later)).status_code == 200
+        assert running.service.settings.models.aliases == {"fast": ("llama3",), "other": ("tiny",)}
+        restored = await api.post("/config", json=backup)
+        assert restored.status_code == 200, restored.text
+        after = (await api.get("/config")).json()
+        assert after["settings"] == backup["settings"]
+        assert after["config"] == backup["config"]
+
+
+async def test_the_next_request_runs_by_the_change_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
+    async with (
+        ModelServer(["llama3"]) as server,
+        admin(tmp_path, nodes=[{"id": "a", "url": server.url}]) as (running, api),
+        httpx2.AsyncClient(base_url=running.url, timeout=20) as client,
+    ):
+        await running.healthy(1)
+
+        async def kinds() -> tuple[int, int, str]:
+            aliased = await client.post("/api/generate", json=prompt("fast"))
+            plain = await client.post("/api/generate", json={"model": "llama3", "prompt": "hi"})
+            return aliased.status_code, plain.status_code, plain.headers["content-type"].partition(";")[0]
+
+        assert await kinds() == (404, 200, "application/x-ndjson")
+        process = running.task
+        await api.patch("/config", json={"models.aliases": {"fast": "llama3"}, "gateway.ollama_stream_default": False})
+        assert await kinds() == (200, 200, "application/json")
+        bad = {"models.aliases": {"fast": None}, "gateway.ollama_stream_default": True, "queue.max_size": "many"}
+        refused = await api.patch("/config", json=bad)
+        assert refused.status_code == 400
+        (problem,) = refused.json()["problems"]
+        assert problem["path"] == "queue.max_size"
+        assert "integer" in problem["reason"]
+        assert await kinds() == (200, 200, "application/json")
+        assert (await api.get("/config/history")).json()["count"] == 1
+        await api.patch("/config/queue", json={"enabled": False})
+        await api.post("/queue/pause")
+        assert (await client.post("/api/generate", json=prompt())).status_code == 503
+        assert running.task is process
+        assert not process.done()
+
+
+async def test_the_command_line_shows_and_undoes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with admin(tmp_path, queue={"max_size": 10}) as (running, _):
+        command = CommandLine(capsys, running.url)
+        assert "Nothing was changed yet" in (await command("config", "history")).err
+        await command("config", "set", "queue.max_size=20")
+        await command("config", "set", "queue.max_size=30")
+        rows = (await command("config", "history")).rows
+        assert [(row["version"], row["who"], row["changed"]) for row in rows] == [
+            ("2", "anonymous", "queue.max_size: 20 -> 30"),
+            ("1", "anonymous", "queue.max_size: null -> 20"),
+        ]
+        back = await command("config", "rollback", "1")
+        assert (back.status, back.err.strip()) == (0, "queue.max_size: 30 -> 20")
+        assert (await command("config", "rollback", "77")).status == 1
+        saved = await command("config", "save", "--json")
+        file = tmp_path / "orchestrator.yaml"
+        assert saved.json["path"] == str(file)
+        assert yaml.safe_load(file.read_text())["queue"]["max_size"] == 20
+        file.write_text(file.read_text().replace("max_size: 20", "max_size: 25"))
+        reloaded = await command("config", "reload", "--discard")
+        assert (reloaded.status, reloaded.err.strip()) == (0, "queue.max_size: 20 -> 25")
+        assert running.service.settings.queue.max_size == 25

@@ -81,7 +81,7 @@ async def test_opening_an_old_database_upgrades_it(empty_database_url: str) -> N
     async with open_storage(empty_database_url) as storage:
         version = await storage.schema_version()
         await storage.nodes.put(NodeSpec("a", "http://a", NodeKind.DEMO))
-    assert version == "0001"
+    assert version == "0002"
     async with open_storage(empty_database_url) as storage:
         await storage.upgrade()
         assert await storage.schema_version() == version

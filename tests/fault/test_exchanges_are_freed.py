@@ -16,7 +16,7 @@ def alive() -> int:
     return sum(isinstance(one, Exchange) for one in gc.get_objects())
 
 
-@pytest.mark.parametrize("fault", ["ok", "status"])
+@pytest.mark.parametrize("fault", ["ok", "status", "malformed"])
 async def test_no_exchange_waits_for_the_garbage_collector(fault: str, tmp_path: Path) -> None:
     async with fleet(tmp_path, ["a"], config={"circuit_breaker": {"enabled": False}}) as tried:
         if fault != "ok":

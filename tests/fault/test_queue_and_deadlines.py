@@ -69,13 +69,18 @@ async def test_the_queue_is_bounded_and_says_when_to_come_back(form: Form, plane
         assert "max concurrency" in form.error(answer.json())
         if form is OLLAMA:
             assert answer.json()["model"] == "demo"
+            assert (answer.json()["queuePosition"], answer.json()["expectedWaitMs"] >= 1000) == (4, True)
         elif form is OPENAI:
             assert answer.json()["error"]["type"] == "capacity_error"
+            assert answer.json()["error"]["queuePosition"] == 4
         else:
             assert answer.json()["error"]["type"] == "overloaded_error"
         assert tried.gateway.queue.total_dropped == 1
         tried.nodes["a"].release()
-        assert {one.status_code for one in await asyncio.gather(*queued)} == {200}
+        answers = await asyncio.gather(*queued)
+        assert {one.status_code for one in answers} == {200}
+        assert all(int(one.headers["x-queue-wait-ms"]) > 0 for one in answers)
+        assert "x-queue-wait-ms" not in (await tried.post(form)).headers
 
 
 @every_plane
@@ -98,6 +103,10 @@ async def test_what_expires_in_the_queue_is_never_sent(form: Form, plane: str, t
         )
 
         assert (own.status_code, common.status_code) == (504, 503)
+        assert all(int(one.headers["retry-after"]) >= 1 for one in (own, common))
+        assert all(int(one.headers["x-queue-wait-ms"]) >= 100 for one in (own, common))
+        if form is OLLAMA:
+            assert all(one.json()["queuePosition"] >= 1 for one in (own, common))
         for answer in (own, common):
             assert int(answer.headers["retry-after"]) >= 1
             assert form.error(answer.json())

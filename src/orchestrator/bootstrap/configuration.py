@@ -23,9 +23,11 @@ from orchestrator.services.configuration import Configuration
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
 from orchestrator.services.gateway.gateway import Gateway
+from orchestrator.services.history import Cleanup, DecisionSampler, Recorder
 from orchestrator.settings import NO_FILE, Loaded, Origin, Settings, apply, diff, dump, live_paths, load
-from orchestrator.settings.document import read as read_document
+from orchestrator.settings.document_change import masked, steps
 from orchestrator.settings.key import keys
+from orchestrator.settings.load import read_file
 from orchestrator.settings.merge import get, has, overlay, put
 from orchestrator.settings.problem import build
 
@@ -83,6 +85,12 @@ class SettingsFiles:
             put(tree, path, after)
         return tree
 
+    def steps(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Sequence[Difference]:
+        return [Difference(one.path, one.old, one.new, one.live) for one in steps(old, new)]
+
+    def masked(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        return masked(document)
+
     def origins(self, base: Settings, settings: Settings) -> Mapping[str, tuple[str, str]]:
         changed = {one.path for one in diff(base, settings)}
         return {
@@ -129,7 +137,7 @@ class SettingsFiles:
     def _fold(self, file: Path, document: Mapping[str, Any]) -> None:
         """What the file in use says stays as it says it (references to secrets are not resolved); comments do not."""
         in_use = self._loaded.file
-        said = read_document(in_use).data if in_use is not None else {}
+        said = read_file(in_use)[0].data if in_use is not None else {}
         tree = overlay(said, document)
         json_wanted = file.suffix.lower() == ".json"
         text = json.dumps(tree, indent=2) + "\n" if json_wanted else yaml.safe_dump(tree, sort_keys=False)
@@ -150,15 +158,31 @@ def _text(file: Path | None) -> str | None:
     return str(file) if file is not None else None
 
 
+class LiveHistory:
+    """Hands changed settings to what writes the history."""
+
+    def __init__(self, recorder: Recorder, sampler: DecisionSampler, cleanup: Cleanup) -> None:
+        self._recorder = recorder
+        self._sampler = sampler
+        self._cleanup = cleanup
+
+    def __call__(self, new: Settings) -> None:
+        self._recorder.rows_per_second = new.history.rows_per_second
+        if new.history.enabled:
+            self._sampler.adopt(new.history.decisions_per_second)
+        self._cleanup.retention = values.retention(new)
+
+
 class LiveParts:
     """Hands changed settings to the parts that run by them."""
 
-    def __init__(self, fleet: Fleet, health: Health, gateway: Gateway, set_level: Level) -> None:
+    def __init__(self, fleet: Fleet, health: Health, gateway: Gateway, set_level: Level, history: LiveHistory) -> None:
         self.clock = fleet.clock
         self._fleet = fleet
         self._health = health
         self._gateway = gateway
         self._set_level = set_level
+        self._history = history
 
     def __call__(self, old: Settings, new: Settings) -> None:
         """Raises what a value refuses, before anything else is changed."""
@@ -184,6 +208,7 @@ class LiveParts:
             self._resize(new)
         if new.logging.level != old.logging.level:
             self._set_level(new.logging.level)
+        self._history(new)
         gateway.admitting.pump()
 
     def _rename(self, old: Settings, new: Settings) -> None:

@@ -59,6 +59,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         _log.info("service_stopping", extra={"active": len(self._service.gateway.active)})
         self._service.ready = False
+        self._service.stopping.set()
         self._service.gateway.close()
         super().handle_exit(sig, frame)
 

@@ -6,26 +6,26 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from orchestrator import __version__
 from orchestrator.adapters.anthropic.probe import AnthropicProbe
 from orchestrator.adapters.http1.pool import ConnectionPool
-from orchestrator.adapters.logging import set_level
+from orchestrator.adapters.logging import Ring, set_level
 from orchestrator.adapters.ollama.probe import OllamaProbe
 from orchestrator.adapters.openai.probe import OpenAIProbe
 from orchestrator.adapters.prometheus import PrometheusExposition
 from orchestrator.bootstrap import values
-from orchestrator.bootstrap.configuration import LiveParts, live_configuration, restore
+from orchestrator.bootstrap.configuration import LiveHistory, LiveParts, live_configuration, restore
 from orchestrator.bootstrap.nodes import bring_nodes, embedded_servers, keep
 from orchestrator.domain.limiter import RateLimiter
 from orchestrator.domain.node import NodeKind
 from orchestrator.domain.placement import Placement, Roster
 from orchestrator.domain.queue import AdmissionQueue
 from orchestrator.domain.retry import RetryBudget
+from orchestrator.ports.logs import LogBook
 from orchestrator.ports.probe import Probe
 from orchestrator.ports.store import Storage
 from orchestrator.services.clock import Clock
@@ -40,6 +40,7 @@ from orchestrator.services.flushing import keep_flushing
 from orchestrator.services.gateway.drain import Drain
 from orchestrator.services.gateway.exchange import Exchange
 from orchestrator.services.gateway.gateway import Gateway
+from orchestrator.services.history import Analytics, Cleanup, DecisionSampler, Recorder
 from orchestrator.services.keys import Keyring
 from orchestrator.services.metrics import Metrics
 from orchestrator.settings import Loaded, Settings
@@ -70,11 +71,16 @@ class Service:
     identifier: Identifier
     drain: Drain
     metrics: Metrics
+    analytics: Analytics
+    recorder: Recorder
+    sampler: DecisionSampler
+    cleanup: Cleanup
     started_at: float
     ready: bool = False
     stop: Callable[[], None] = lambda: None  # ends `serve` as SIGTERM does; set once it listens
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    log_entries: Collection[Mapping[str, Any]] = ()  # the latest, oldest first, without secrets
+    log_entries: LogBook = field(default_factory=lambda: Ring(0))  # the latest, without secrets
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set with the first moment of a shutdown
 
     @property
     def settings(self) -> Settings:
@@ -111,6 +117,11 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
         stack.push_async_callback(service.keyring.flush)
         await bring_nodes(service, probes(service.upstream), engines, stack)
         service.gateway.start()
+        if settings.history.enabled:
+            service.recorder.start()
+            stack.push_async_callback(service.recorder.stop)
+            service.sampler.start()
+            keep(stack, service.cleanup.run(asyncio.sleep))
         stack.callback(service.drain.stop)
         keep(stack, service.health.run())
         keep(stack, keep_flushing(service.registry.flush, BREAKERS_SECONDS, log_storage, asyncio.sleep))
@@ -142,7 +153,11 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     library = Library(fleet, health, upstream)
     gateway = _gateway(settings, fleet, upstream, rand)
     keyring = _keyring(settings, clock, storage)
-    parts = LiveParts(fleet, health, gateway, set_level)
+    history = settings.history
+    recorder = Recorder(gateway, storage.history, rows_per_second=history.rows_per_second)
+    sampler = DecisionSampler(gateway, recorder.waiting.decide, per_second=history.decisions_per_second)
+    cleanup = Cleanup(storage.history, values.retention(settings), clock.wall)
+    parts = LiveParts(fleet, health, gateway, set_level, LiveHistory(recorder, sampler, cleanup))
     return Service(
         loaded=start,
         clock=clock,
@@ -157,7 +172,11 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         configuration=live_configuration(loaded, settings, storage.overrides, parts),
         identifier=Identifier(upstream, lambda spec: hide(values.resolve_secret(spec.api_key))),
         drain=Drain(gateway),
-        metrics=Metrics(fleet, gateway, PrometheusExposition(), version=__version__),
+        metrics=Metrics(fleet, gateway, PrometheusExposition(), version=__version__, more=(recorder.families,)),
+        analytics=Analytics(storage.history, recorder, gateway),
+        recorder=recorder,
+        sampler=sampler,
+        cleanup=cleanup,
         started_at=clock.epoch,
     )
 

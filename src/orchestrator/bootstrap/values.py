@@ -14,6 +14,7 @@ from orchestrator.domain.node import NodeSource, NodeSpec
 from orchestrator.domain.placement import PolicyOptions
 from orchestrator.domain.queue import QueuePolicy
 from orchestrator.domain.retry import RetryPolicy
+from orchestrator.ports.history import Retention
 from orchestrator.services.fleet.health import HealthRules
 from orchestrator.services.gateway.limits import FORWARDED, Limits
 from orchestrator.settings import Settings, legacy_view
@@ -36,6 +37,7 @@ def limits(settings: Settings) -> Limits:
         ollama_stream_default=gateway.ollama_stream_default,
         continuation=streaming.continuation,
         max_continuations=streaming.max_continuations if streaming.continuation else 0,
+        keep_loading=settings.models.keep_loading,
         answer_headers=gateway.expose_decision_headers,
         policy_roles=frozenset(Role(role) for role in gateway.policy_header_roles),
         fallbacks=dict(gateway.model_fallbacks),
@@ -82,6 +84,18 @@ def retry_policy(settings: Settings) -> RetryPolicy:
 
 def policy_options(settings: Settings) -> PolicyOptions:
     return PolicyOptions.parse(legacy_view(settings)["loadBalancer"])
+
+
+def retention(settings: Settings) -> Retention:
+    history = settings.history
+    return Retention(
+        requests_age=history.keep_requests,
+        requests_rows=history.most_requests,
+        decisions_age=history.keep_decisions,
+        decisions_rows=history.most_decisions,
+        minutes_age=history.keep_minutes,
+        hours_age=history.keep_hours,
+    )
 
 
 def health_rules(settings: Settings) -> HealthRules:

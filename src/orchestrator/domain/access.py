@@ -53,6 +53,7 @@ class Permission(StrEnum):
     KEYS_WRITE = "keys.write"
     PROMPTS_READ = "prompts.read"  # what other principals sent and got
     LOGS_READ = "logs.read"
+    LOGS_WRITE = "logs.write"  # forget the entries in memory
 
 
 _VIEWER = frozenset(

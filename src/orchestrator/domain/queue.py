@@ -91,7 +91,7 @@ class AdmissionQueue(Generic[T]):
         own = turn.entries if turn is not None else 0
         if len(self.entries) >= policy.max_size or own >= max(policy.max_size * policy.principal_share, 1):
             self.total_dropped += 1
-            raise QueueFull(retry_after=self.expected_wait(now))
+            raise QueueFull(retry_after=self.expected_wait(now), details=self.outlook(model, now))
         priority = min(max(priority, 0), policy.max_priority)
         self._sequence += 1
         if turn is None:
@@ -179,6 +179,11 @@ class AdmissionQueue(Generic[T]):
         if ahead is None:
             ahead = len(self.entries) if model is None else self.waiting(model)
         return min(max(rate.seconds_for(max(ahead, 1), now, ahead > 0), 1.0), _LONGEST_ESTIMATE)
+
+    def outlook(self, model: str, now: float) -> dict[str, Any]:
+        """What a newcomer may expect: its place among those for its model, 1 = next, and the wait in milliseconds."""
+        place = self.waiting(model) + 1
+        return {"queuePosition": place, "expectedWaitMs": round(self.expected_wait(now, model, place) * 1000)}
 
     def position(self, ticket: T, now: float) -> int | None:
         """The place among those who wait for the same model, 1 = next, by priority and age: an upper bound, as fairness

@@ -33,6 +33,12 @@ def is_key(text: str) -> bool:
     return len(text) <= KEY_LIMIT and is_text(text)
 
 
+def plain_text(text: str, limit: int = KEY_LIMIT) -> str:
+    """The text as every database can hold it, cut and with ? in places: for what must be kept whatever it is."""
+    cut = text[:limit]
+    return cut if is_text(cut) else cut.encode(errors="replace").decode().replace("\0", "?")
+
+
 def check_storable(value: object, *keys: str) -> None:
     """Raises `InvalidRequest` when a database would refuse or alter `value`, or cannot find it by `keys`."""
     for key in keys:

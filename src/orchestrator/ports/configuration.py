@@ -19,7 +19,17 @@ class Difference:
     live: bool  # False: takes effect after a restart
 
 
-class SettingsSource(Protocol[S]):
+class Documents(Protocol):
+    """What the store keeps of changed settings, made fit to be shown."""
+
+    def steps(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> Sequence[Difference]:
+        """The keys that two documents set otherwise; None stands for a key that is not set. Secrets are masked."""
+
+    def masked(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A document without its secrets."""
+
+
+class SettingsSource(Documents, Protocol[S]):
     """Where settings come from. `S` is the whole tree, a frozen value. Wrong settings raise ConfigurationError."""
 
     file: str | None  # the one in use

@@ -42,3 +42,4 @@ class RequestRecord(msgspec.Struct, frozen=True):
     outcome: str  # ok, error, cancelled
     continuations: int = 0  # times that another node went on with a broken stream
     trace: str = ""  # the client's traceparent header
+    chunks: int = 0  # of a stream, that reached the client; the durable history keeps them in sums only

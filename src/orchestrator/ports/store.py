@@ -7,6 +7,7 @@ from typing import Protocol
 from orchestrator.ports.aliases import AliasStore
 from orchestrator.ports.bans import BanStore
 from orchestrator.ports.breakers import BreakerStore
+from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
@@ -22,6 +23,7 @@ class Storage(Protocol):
     aliases: AliasStore
     overrides: OverrideStore
     keys: KeyStore
+    history: HistoryStore
     instance_id: str  # drawn once for the installation; replicas on one database share it
 
     async def ping(self) -> None:

@@ -55,7 +55,7 @@ class ResponseHead:
 class Receiver(Protocol):
     """What the caller of `Upstream.send` implements. After `on_end` or `on_error` nothing more is called.
 
-    An UpstreamError raised by `on_head`, `on_data` or `on_end` ends the call and comes back by `on_error`.
+    An UpstreamError raised by `on_head`, `on_data`, `on_end` or `on_whole` ends the call and comes back by `on_error`.
     """
 
     def on_head(self, head: ResponseHead) -> None: ...
@@ -66,6 +66,12 @@ class Receiver(Protocol):
 
     def on_end(self) -> None:
         """The answer is complete by its own framing."""
+
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        """In place of the three above, when a whole answer with a body came in one piece."""
+        self.on_head(head)
+        self.on_data(body, body)
+        self.on_end()
 
     def on_error(self, error: UpstreamError) -> None:
         """The answer will not come, or not to its end."""
@@ -79,6 +85,9 @@ class Call(Protocol):
 
     def cancel(self) -> None:
         """Closes the connection, so that the server notices at once. The receiver hears nothing more."""
+
+    def hand_over(self, receiver: Receiver) -> None:
+        """From now on the answer goes to `receiver`. For a call whose receiver has not heard of an answer yet."""
 
     def pause(self) -> None:
         """Stops reading the answer until `resume`: the client is slower than the server."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from orchestrator.domain.errors import InvalidRequest
+from orchestrator.domain.errors import InvalidRequest, NotFound
 from orchestrator.ports.configuration import Difference, SettingsSource
-from orchestrator.ports.overrides import OverrideEntry, OverrideStore
+from orchestrator.ports.overrides import HISTORY_KEPT, OverrideEntry, OverrideStore
 from orchestrator.services.clock import Clock
 
 S = TypeVar("S")
@@ -30,6 +30,15 @@ class Reloaded:
     changed: Sequence[Difference]
     kept: Sequence[str]
     waiting: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What differed from file, environment and flags after a change, secrets masked. `changed` is what the version
+    before had otherwise (None: what file, environment and flags say); None when that one is not kept any more."""
+
+    entry: OverrideEntry
+    changed: Sequence[Difference] | None
 
 
 class Configuration(Generic[S]):
@@ -78,12 +87,7 @@ class Configuration(Generic[S]):
             for one in changes:
                 wanted = self._source.change(wanted, one)
             differences = self._source.compare(self._settings, wanted)
-            stuck = [one.path for one in differences if not one.live]
-            if stuck:
-                raise InvalidRequest(
-                    f"{', '.join(stuck)}: needs a restart. Set it in the configuration file and start again.",
-                    details={"restartRequired": stuck},
-                )
+            _refuse_stuck(differences)
             if differences:
                 await self._put_in_force(wanted, who, self._base)
                 _tell(differences, who)
@@ -111,9 +115,36 @@ class Configuration(Generic[S]):
         async with self._changing:
             return await self._source.write(path, self._source.document(self._base, self._settings))
 
-    async def history(self, limit: int) -> Sequence[OverrideEntry]:
+    async def rollback(self, version: int, who: str) -> Sequence[Difference]:
+        """Puts an earlier version in force again, as a new one; what file, environment and flags say now stays below
+        it. Returns what became different; without any difference there is no new version.
+
+        Raises NotFound, ConfigurationError for settings that are wrong by now, InvalidRequest for keys that need a
+        restart, and StorageUnavailable; nothing is changed then.
+        """
+        async with self._changing:
+            entries = await self._store.history(HISTORY_KEPT)
+            found = next((one for one in entries if one.version == version), None)
+            if found is None:
+                raise NotFound(f"There is no version {version} of the configuration.")
+            wanted = self._source.change(self._base, found.document)
+            _refuse_stuck(self._source.compare(self._base, wanted))
+            running = self._source.live(self._settings, wanted)
+            differences = self._source.compare(self._settings, running)
+            if differences:
+                await self._put_in_force(running, who, self._base)
+                _tell(differences, who)
+            return differences
+
+    async def history(self, limit: int) -> Sequence[Version]:
         """Who changed what and when, newest first."""
-        return await self._store.history(limit)
+        entries = await self._store.history(limit + 1)
+        versions: list[Version] = []
+        for index, entry in enumerate(entries[:limit]):
+            older = entries[index + 1].document if index + 1 < len(entries) else {} if entry.version == 1 else None
+            changed = self._source.steps(older, entry.document) if older is not None else None
+            versions.append(Version(replace(entry, document=self._source.masked(entry.document)), changed))
+        return tuple(versions)
 
     async def _put_in_force(self, wanted: S, who: str, base: S) -> None:
         before = self._settings
@@ -125,6 +156,16 @@ class Configuration(Generic[S]):
             raise
         self._base = base
         self._settings = wanted
+
+
+def _refuse_stuck(differences: Sequence[Difference]) -> None:
+    """Raises InvalidRequest when some of them need a restart."""
+    stuck = [one.path for one in differences if not one.live]
+    if stuck:
+        raise InvalidRequest(
+            f"{', '.join(stuck)}: needs a restart. Set it in the configuration file and start again.",
+            details={"restartRequired": stuck},
+        )
 
 
 def _tell(differences: Sequence[Difference], who: str) -> None:

@@ -28,6 +28,12 @@ EVENTS: dict[str, str] = {
     "drain_started": "An operator drains the whole service. `timeout` (seconds), `active`.",
     "drain_finished": "No request is left, or the time is over. `finished`.",
     "drain_cancelled": "The operator called the drain off.",
+    "history_behind": "The database is away; the history waits for it in memory. `error`, `waiting` (requests).",
+    "history_caught_up": "The database is back and the history written. `dropped` (since the start of the process).",
+    "history_dropped": "The database was away too long: part of the history is lost. `count`, `requests`, `decisions`, "
+    "`rollups`.",
+    "history_cleaned": "Old history was deleted. `rows`.",
+    "history_not_cleaned": "The database was away when old history was to be deleted. `error`.",
     "setting_changed": "A setting has another value. `setting`, `old`, `new` (secrets masked), `who`.",
     "bug": "An exception that is no error of ours: please report it. `exception`, `method`, `path`, `request`.",
     "log_lines_lost": "The output was too slow or failed. `count`.",

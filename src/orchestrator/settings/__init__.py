@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.settings.change import Change, apply, diff
 from orchestrator.settings.document import NO_FILE
+from orchestrator.settings.document_change import replacing
 from orchestrator.settings.dump import dump
 from orchestrator.settings.exposure import check_exposure
 from orchestrator.settings.key import Key, keys, live_paths
@@ -37,5 +38,6 @@ __all__ = [
     "loopback",
     "normal_url",
     "reference",
+    "replacing",
     "schema",
 ]

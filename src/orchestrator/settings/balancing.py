@@ -66,7 +66,7 @@ class PrefixAffinity(Section):
     balance: float = setting(
         1.25, "A node takes at most this times the mean of the model's requests in flight.", live=True, ge=1, le=100
     )
-    sticky_load: int = setting(4, "But always this many of the prompts that it knows.", live=True, ge=0, le=1000)
+    sticky_load: int = setting(4, "Or this many more than the mean, where that is more.", live=True, ge=0, le=1000)
     entries: int = setting(50_000, "Prefix blocks remembered.", live=True, ge=0, le=10_000_000)
 
 

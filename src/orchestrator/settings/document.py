@@ -52,8 +52,11 @@ def find(environ: Mapping[str, str]) -> tuple[Path | None, list[str]]:
     return None, []
 
 
-def read(path: Path) -> Document:
-    """The file's document. Raises ConfigurationError: unreadable, too large, malformed, duplicate keys, no mapping."""
+def read(path: Path, wrap: str = "") -> Document:
+    """The file's document; a list at the top is put under the name `wrap`, if there is one.
+
+    Raises ConfigurationError: unreadable, too large, malformed, duplicate keys, no mapping.
+    """
     name = str(path)
     if path.suffix.lower() not in (*SUFFIXES, ".json"):
         raise failure([Problem("", "must be a .yaml, .yml, .toml or .json file", where=name)])
@@ -72,6 +75,8 @@ def read(path: Path) -> Document:
     data, lines = parse(text, name)
     if data is None:
         data = {}
+    if wrap and isinstance(data, list):
+        data = {wrap: data}
     if not isinstance(data, dict):
         raise failure([Problem("", "must be a mapping of sections", where=name)])
     return Document(name, data, lines)

@@ -17,7 +17,7 @@ from orchestrator.settings.problem import Problem, closest
 from orchestrator.settings.secret import Unreadable, from_file
 
 _FILE_SUFFIX = "_FILE"
-_FLAG_PREFIX = "ORCHESTRATOR_FF_"
+FLAG_PREFIX = "ORCHESTRATOR_FF_"
 # Kubernetes gives every pod these variables for a service named "orchestrator".
 _KUBERNETES = re.compile(r"ORCHESTRATOR_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)\Z")
 _KUBERNETES_PORT = re.compile(r"(tcp|udp|sctp)://")
@@ -142,7 +142,7 @@ def _warning(name: str) -> str:
         return ""
     if name in (FILE_VARIABLE, DIRECTORY_VARIABLE) or _KUBERNETES.match(name):
         return ""
-    if name.startswith(_FLAG_PREFIX):
+    if name.startswith(FLAG_PREFIX):
         return f"{name} has no effect: there are no feature flags"
     base = name.removesuffix(_FILE_SUFFIX)
     if base != name and (base in native() or base in KEY_LISTS):

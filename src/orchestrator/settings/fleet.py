@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from orchestrator.domain.node import MAX_CONCURRENCY_RANGE, NODE_ID, NodeKind
-from orchestrator.settings.section import Duration, Names, Section, setting
+from orchestrator.settings.section import DURATION_PATTERN, Duration, Names, Section, seconds, setting
 from orchestrator.settings.url import NormalUrl
 
+FOREVER = "forever"
+
+
+def keep_alive(value: object) -> object:
+    """A time in seconds; -1 for `forever`, as Ollama writes it."""
+    return -1.0 if value in (FOREVER, -1, "-1") else seconds(value)
+
+
+KeepAlive = Annotated[
+    float,
+    BeforeValidator(
+        keep_alive,
+        json_schema_input_type=Annotated[float, Field(ge=0)]
+        | Annotated[str, Field(pattern=DURATION_PATTERN)]
+        | Literal["forever", -1],
+    ),
+    Field(ge=-1),
+]
 ModelName = Annotated[str, Field(min_length=1, max_length=300)]
 _LEAST, _MOST = MAX_CONCURRENCY_RANGE
 
@@ -87,6 +105,32 @@ class Models(Section):
     )
     pull_enabled: bool = setting(
         False, "Whether pull, push, create, copy and delete act on the fleet; otherwise they answer 400.", live=True
+    )
+
+    keep_alive: KeepAlive | None = setting(
+        None,
+        "How long an Ollama server keeps a model in memory after a warm-up: a time, or `forever`; none leaves it to "
+        "the server. Requests of clients say it themselves.",
+        live=True,
+    )
+    keep_alive_for: dict[ModelName, KeepAlive] = setting(
+        description="The same for single models, by name.", factory=dict, live=True
+    )
+    keep_loading: bool = setting(
+        True,
+        "Whether an Ollama server goes on loading a model when the client whose request began the load leaves: until "
+        "the first byte, and for 120 s at most.",
+        live=True,
+    )
+    warmup_timeout: Duration = setting(300.0, "How long a warm-up may take, in seconds.", gt=0, live=True)
+    unload_idle_after: Duration | None = setting(
+        None, "Unload models that nobody has used for so long, in seconds; none unloads nothing.", gt=0, live=True
+    )
+    prewarm: bool = setting(
+        False, "Whether models are loaded ahead of the demand that is forecast, where they fit.", live=True
+    )
+    prewarm_rate: float = setting(
+        0.2, "Requests per minute, expected of a model, from which on it is loaded ahead.", gt=0, live=True
     )
 
     @model_validator(mode="after")

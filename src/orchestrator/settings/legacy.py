@@ -231,25 +231,25 @@ def from_legacy_tree(tree: Mapping[str, Any], settings: Settings) -> dict[str, A
 
 def inert_keys(section: str, changes: Mapping[str, Any]) -> dict[str, str]:
     """The keys of a legacy change that have no effect here, each with the reason. An empty `section`: the root."""
-    flat = _flat({section: changes} if section else changes)
-    return {name: reason for name in flat if name not in KEYS and name not in ROOT and (reason := _inert(name))}
+    given = flat({section: changes} if section else changes)
+    return {name: reason for name in given if name not in KEYS and name not in ROOT and (reason := inert_reason(name))}
 
 
 def _translate(changes: Mapping[str, Any], current: Mapping[str, Any] | None = None) -> dict[str, Any]:
     try:
-        flat = _flat(changes)
+        given = flat(changes)
     except RecursionError:
         raise failure([Problem("", "nested too deep")]) from None
-    known = _flat(current or {})
+    known = flat(current or {})
     ours: dict[str, Any] = {}
     problems: list[Problem] = []
-    for name, value in flat.items():
+    for name, value in given.items():
         key = KEYS.get(name) or ROOT.get(name)
         if name in known and known[name] == value:
             continue
         if key is not None:
             put(ours, key.path, key.ours(value))
-        elif not _inert(name):
+        elif not inert_reason(name):
             meant = closest(name, (*KEYS, *ROOT), cutoff=0.75)
             problems.append(Problem(name, f"unknown key '{name}'", f"did you mean '{meant}'?" if meant else ""))
     if problems:
@@ -257,11 +257,12 @@ def _translate(changes: Mapping[str, Any], current: Mapping[str, Any] | None = N
     return ours
 
 
-def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A legacy tree as dotted names; what stands for one key, or changes nothing, is not taken apart."""
+    found: dict[str, Any] = {}
     for name, value in tree.items():
-        _flatten(name, value, flat)
-    return flat
+        _flatten(name, value, found)
+    return found
 
 
 def _flatten(name: str, value: Any, flat: dict[str, Any]) -> None:
@@ -276,7 +277,7 @@ def _has_keys(name: str) -> bool:
     return any(known.startswith(f"{name}.") for known in KEYS)
 
 
-def _inert(name: str) -> str:
+def inert_reason(name: str) -> str:
     """The reason why a key, or the group around it, has no effect; empty for an unknown key."""
     while name:
         if name in INERT:

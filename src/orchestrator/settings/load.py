@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from orchestrator.settings import document, environment
 from orchestrator.settings.change import apply
+from orchestrator.settings.importing.ollama_orchestrator import from_ollama_orchestrator, is_legacy
 from orchestrator.settings.key import keys
 from orchestrator.settings.merge import has, nested, overlay
 from orchestrator.settings.problem import Locate, Problem, build, failure
@@ -62,7 +63,8 @@ def load(
         file, warnings = document.find(environ)
     elif file == document.NO_FILE:
         file = None
-    read = document.read(file) if file is not None else document.Document("", {})
+    read, told = read_file(file) if file is not None else (document.Document("", {}), [])
+    warnings += told
     variables = environment.read(environ)
     problems = list(variables.problems)
     from_file = expand(read.data, environ, read.where, problems)
@@ -82,6 +84,19 @@ def load(
     settings = build(tree, locate)
     warnings += [*variables.warnings, *_weak_keys(settings)]
     return Loaded(settings, MappingProxyType(origins), warnings, file)
+
+
+def read_file(file: Path) -> tuple[document.Document, list[str]]:
+    """The file's document, and warnings. One of the fleet contract's layouts is read as ours; then nothing has a line.
+    Raises ConfigurationError."""
+    read = document.read(file)
+    if not is_legacy(read.data):
+        return read, []
+    made = from_ollama_orchestrator(read.data, settle=False)
+    note = (
+        f"{file} has Ollama Orchestrator's layout: `orchestrator import ollama-orchestrator {file}` writes it as ours"
+    )
+    return document.Document(read.name, made.tree), [note, *made.warnings]
 
 
 def _weak_keys(settings: Settings) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from orchestrator.settings.alias import ALIASES, INERT_VARIABLES, KEY_LISTS
 from orchestrator.settings.dump import plain
+from orchestrator.settings.environment import FLAG_PREFIX
 from orchestrator.settings.key import Key, as_section, keys, model_keys
 from orchestrator.settings.section import Section, bare, members, seconds, size
 from orchestrator.settings.tree import Settings
@@ -187,4 +188,6 @@ def _aliases() -> str:
     ]
     rows += ["", "These are accepted, with a warning, and change nothing:\n", "| variable | because |", "|---|---|"]
     rows += [f"| `{name}` | {reason} |" for name, reason in INERT_VARIABLES.items()]
+    rows.append(f"| `{FLAG_PREFIX}*` | there are no feature flags |")
+    rows.append("\n`NODE_ENV` is not looked at. `$ORCHESTRATOR_CONFIG_FILE` may name a file of either of its layouts.")
     return "\n".join(rows) + "\n"

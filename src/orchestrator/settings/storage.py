@@ -33,7 +33,30 @@ class Database(Section):
         return value
 
 
+_DAY = 86_400.0
+
+
 class History(Section):
-    """Finished requests, for analytics and traces."""
+    """Finished requests and the decisions about them, for analytics and traces. Never prompts or answers."""
 
     capacity: int = setting(10_000, "Finished requests kept in memory.", ge=0, le=1_000_000)
+    enabled: bool = setting(True, "Whether requests and decisions are written to the database.")
+    rows_per_second: int = setting(
+        500,
+        "Requests a second written down one by one, evenly chosen where there are more. Those that failed, were "
+        "retried or cancelled come on top; sums per minute count all.",
+        live=True,
+        ge=0,
+        le=100_000,
+    )
+    decisions_per_second: int = setting(
+        20, "Decisions a second explained and written down; 0: none.", live=True, ge=0, le=1000
+    )
+    keep_requests: Duration = setting(30 * _DAY, "How long requests are kept, in seconds.", live=True, ge=60)
+    most_requests: int = setting(1_000_000, "Requests kept at most.", live=True, ge=0)
+    keep_decisions: Duration = setting(30 * _DAY, "How long decisions are kept, in seconds.", live=True, ge=60)
+    most_decisions: int = setting(200_000, "Decisions kept at most.", live=True, ge=0)
+    keep_minutes: Duration = setting(
+        2 * _DAY, "How long sums per minute are kept, in seconds; older ones become sums per hour.", live=True, ge=_DAY
+    )
+    keep_hours: Duration = setting(400 * _DAY, "How long sums per hour are kept, in seconds.", live=True, ge=_DAY)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.adapters.http1.connection import Connection, PooledCall
 from orchestrator.adapters.http1.pool import ConnectionPool
 from orchestrator.domain.errors import MalformedAnswer, UpstreamError
-from orchestrator.ports.upstream import ResponseHead, Target
+from orchestrator.ports.upstream import Receiver, ResponseHead, Target
 
 TARGET = Target(key="a", host="127.0.0.1", port=1, tls=False, base_path="")
 
@@ -45,7 +45,7 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-class Heard:
+class Heard(Receiver):
     """A receiver that writes down what it hears."""
 
     def __init__(self) -> None:

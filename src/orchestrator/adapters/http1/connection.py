@@ -49,6 +49,10 @@ class PooledCall:
             self.connection = None
             connection.abandon()
 
+    def hand_over(self, receiver: Receiver) -> None:
+        if self.receiver is not None:
+            self.receiver = receiver
+
     def pause(self) -> None:
         if self.connection is not None:
             self.connection.pause_reading()
@@ -203,6 +207,10 @@ class Connection(asyncio.Protocol):
         call.body = b""  # from here on nothing is sent again on another connection
         self._buffer = b""
         self._reading_body = True
+        if rest and self._left == len(rest):  # the whole answer, as nearly always when it is not a stream
+            self._release(call, b"")
+            self._end(call, head, rest)
+            return
         receiver = call.receiver
         assert receiver is not None
         receiver.on_head(head)
@@ -257,21 +265,30 @@ class Connection(asyncio.Protocol):
             self._finish(call, rest)
 
     def _finish(self, call: PooledCall, rest: bytes) -> None:
+        self._release(call, rest)
+        self._end(call)
+
+    def _release(self, call: PooledCall, rest: bytes) -> None:
+        """The answer is over, `rest` came behind it: the connection is free for another request, or closed."""
         self._call = call.connection = None
         if rest or not self._keep or self.closed or (self._large and self.transport.get_write_buffer_size()):
             self.abandon()
         else:
-            self.resume_reading()
+            if self._paused:
+                self.resume_reading()
             self._pool.put_back(self)
-        self._end(call)
 
     @staticmethod
-    def _end(call: PooledCall) -> None:
+    def _end(call: PooledCall, head: ResponseHead | None = None, body: bytes = b"") -> None:
+        """Tells the receiver that the answer is complete; `head` and `body` when it has heard nothing of it yet."""
         receiver, call.receiver = call.receiver, None
         if receiver is None:
             return
         try:
-            receiver.on_end()
+            if head is None:
+                receiver.on_end()
+            else:
+                receiver.on_whole(head, body)
         except UpstreamError as error:
             call.receiver = receiver
             call.fail(error)

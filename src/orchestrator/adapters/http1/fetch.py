@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 
 from orchestrator.domain.errors import InvalidRequest, MalformedAnswer, UpstreamError
-from orchestrator.ports.upstream import Call, FetchResponse, ResponseHead, Target
+from orchestrator.ports.upstream import Call, FetchResponse, Receiver, ResponseHead, Target
 
 
-class Fetch:
+class Fetch(Receiver):
     """Collects one answer into a future."""
 
     __slots__ = ("_body", "_head", "_max_body", "call", "done")

@@ -17,7 +17,10 @@ class ChunkedBody:
 
     __slots__ = ("_left", "_line", "_state")
 
-    _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
+    _SIZE = 0
+    _DATA = 1
+    _DATA_END = 2
+    _TRAILER = 3
 
     def __init__(self) -> None:
         self._state = self._SIZE

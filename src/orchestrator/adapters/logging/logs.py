@@ -7,7 +7,6 @@ fields. Each entry is cleared of secrets, kept in a ring for the API, and writte
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ import structlog
 
 from orchestrator.adapters.logging.output import LogFile, Output, Stream
 from orchestrator.adapters.logging.redact import Redactor
+from orchestrator.adapters.logging.ring import Ring
 from orchestrator.adapters.logging.writer import Writer
 
 # Whose entries of a lower level than warning are of use to an operator. SQL statements, for one, are not.
@@ -53,7 +53,7 @@ class Logs(logging.Handler):
         """`keep`: entries held in memory. The file, besides `stderr`, always gets JSON. Raises ConfigurationError."""
         super().__init__()
         self.redactor = Redactor()
-        self.entries: deque[Entry] = deque(maxlen=keep)
+        self.entries = Ring(keep)
         self._stream: Output = Stream(stderr)
         self._file: Output | None = LogFile(file) if file is not None else None
         self._json = json
@@ -80,7 +80,7 @@ class Logs(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             entry = self._entry(record)
-            self.entries.append(entry)
+            self.entries.add(record.created, entry)
             line = self._line(entry) if self._json else self._readable(entry)
             self.writer.put(lambda: line, (self._stream,))
             if self._file is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import Any
 
 MASK = "***"
@@ -68,7 +69,7 @@ class Redactor:
 
     def _value(self, value: Any, secret: bool = False) -> Any:
         if isinstance(value, bool | int | float) or value is None:
-            return value
+            return value if not isinstance(value, float) or isfinite(value) else str(value)  # JSON has no other
         if secret:
             return MASK
         if isinstance(value, dict):

@@ -7,12 +7,14 @@ import uuid
 from orchestrator.adapters.memory.aliases import MemoryAliases
 from orchestrator.adapters.memory.bans import MemoryBans
 from orchestrator.adapters.memory.breakers import MemoryBreakers
+from orchestrator.adapters.memory.history import MemoryHistory
 from orchestrator.adapters.memory.keys import MemoryKeys
 from orchestrator.adapters.memory.nodes import MemoryNodes
 from orchestrator.adapters.memory.overrides import MemoryOverrides
 from orchestrator.ports.aliases import AliasStore
 from orchestrator.ports.bans import BanStore
 from orchestrator.ports.breakers import BreakerStore
+from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
@@ -28,6 +30,7 @@ class MemoryStorage:
         self.aliases: AliasStore = MemoryAliases()
         self.overrides: OverrideStore = MemoryOverrides()
         self.keys: KeyStore = MemoryKeys()
+        self.history: HistoryStore = MemoryHistory()
         self.instance_id = uuid.uuid4().hex
 
     async def ping(self) -> None:

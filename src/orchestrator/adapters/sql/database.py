@@ -61,15 +61,16 @@ class Database:
 
     def add(self, table: sa.Table) -> sa.Insert:
         """INSERT that leaves the row with the same primary key as it is."""
-        return self._insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key))
+        return self.upsert(table).on_conflict_do_nothing(index_elements=list(table.primary_key))
 
     def replace(self, table: sa.Table) -> sa.Insert:
         """INSERT that replaces the row with the same primary key."""
-        insert = self._insert(table)
+        insert = self.upsert(table)
         values = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
         return insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
 
-    def _insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    def upsert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """INSERT that can be told what to do about a row that is there already."""
         return sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
 
     async def close(self) -> None:

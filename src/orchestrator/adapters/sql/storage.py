@@ -13,6 +13,7 @@ from orchestrator.adapters.sql.aliases import SqlAliases
 from orchestrator.adapters.sql.bans import SqlBans
 from orchestrator.adapters.sql.breakers import SqlBreakers
 from orchestrator.adapters.sql.database import BUSY_TIMEOUT, Database, open_database
+from orchestrator.adapters.sql.history import SqlHistory
 from orchestrator.adapters.sql.keys import SqlKeys
 from orchestrator.adapters.sql.location import locate
 from orchestrator.adapters.sql.nodes import SqlNodes
@@ -21,6 +22,7 @@ from orchestrator.adapters.sql.tables import meta
 from orchestrator.ports.aliases import AliasStore
 from orchestrator.ports.bans import BanStore
 from orchestrator.ports.breakers import BreakerStore
+from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
@@ -39,6 +41,7 @@ class SqlStorage:
         self.aliases: AliasStore = SqlAliases(database)
         self.overrides: OverrideStore = SqlOverrides(database)
         self.keys: KeyStore = SqlKeys(database)
+        self.history: HistoryStore = SqlHistory(database)
         self.instance_id = ""
 
     async def ping(self) -> None:

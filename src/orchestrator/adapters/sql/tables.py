@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from orchestrator.ports.history import BUCKETS
+
 metadata = sa.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -106,4 +108,90 @@ api_keys = sa.Table(
     _time("expires_at", optional=True),
     _time("revoked_at", optional=True),
     _time("last_used_at", optional=True),
+)
+
+
+# History. Texts that occur again and again are numbers of `names`, 0 for the empty one; times in microseconds.
+
+
+def _number() -> sa.Column[int]:
+    return sa.Column(
+        "id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True, nullable=False
+    )
+
+
+def _integer(name: str, *, key: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, primary_key=key, autoincrement=False, nullable=False)
+
+
+def _small(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.SmallInteger, nullable=False)
+
+
+names = sa.Table(
+    "names",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _integer("used"),  # the last day, since the epoch, on which something had this name
+    sqlite_autoincrement=True,
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    _number(),
+    _count("at"),
+    _count("duration"),
+    _count("queue_wait"),
+    sa.Column("ttft", sa.BigInteger),
+    _integer("request_hash"),
+    *(_integer(name) for name in ("node", "model", "endpoint", "principal", "error", "outcome")),
+    _integer("prompt_tokens"),
+    _integer("completion_tokens"),
+    *(_small(name) for name in ("status", "tries", "continuations", "flags", "trouble")),
+    _text("request_id"),
+    sa.Column("trace", sa.Text),
+    sa.Column("attempts", sa.Text),
+    # Holds what is asked for, so that the search for something rare reads the index and not the rows.
+    sa.Index("ix_requests_at", "at", "node", "model", "endpoint", "principal"),
+    sa.Index("ix_requests_request_hash", "request_hash"),
+    sa.Index(
+        "ix_requests_trouble",
+        *("at", "node", "model", "endpoint", "principal", "error", "outcome", "tries"),
+        sqlite_where=sa.text("trouble = 1"),
+        postgresql_where=sa.text("trouble = 1"),
+    ),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    _number(),
+    _count("at"),
+    *(_integer(name) for name in ("node", "model", "policy", "reason")),
+    _text("request_id"),
+    _text("candidates"),
+    sa.Index("ix_decisions_at", "at", "node", "model"),
+)
+
+rollups = sa.Table(
+    "rollups",
+    metadata,
+    *(_integer(name, key=True) for name in ("span", "start", "node", "model", "endpoint")),
+    # PostgreSQL adds numbers of 32 bits much faster than those of 64.
+    *(_integer(name) for name in ("requests", "answered", "errors", "cancelled", "streams")),
+    *(_count(name) for name in ("chunks", "prompt_tokens", "completion_tokens")),
+    *(_time(name) for name in ("duration_sum", "ttft_sum", "queue_wait_sum")),
+    *(_integer(f"duration_{bucket}") for bucket in range(BUCKETS)),
+    *(_integer(f"ttft_{bucket}") for bucket in range(BUCKETS)),
+    sqlite_with_rowid=False,
+)
+
+failures = sa.Table(
+    "failures",
+    metadata,
+    *(_integer(name, key=True) for name in ("span", "start", "node", "model", "endpoint", "error")),
+    _integer("failed"),
+    sqlite_with_rowid=False,
 )

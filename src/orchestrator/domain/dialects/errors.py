@@ -53,6 +53,7 @@ _ANTHROPIC_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+_OUTLOOK = ("queuePosition", "expectedWaitMs")
 _MAX_MESSAGE = 4000  # characters of a node's error page
 
 
@@ -60,7 +61,9 @@ def error_body(dialect: Dialect, error: OrchestratorError, *, request_id: str) -
     """The body for a client of `dialect`; the status is `error.status`.
 
     OpenAI `{error: {message, type, param, code}}`, Anthropic `{type, error: {type, message}, request_id}`, Ollama
-    `{error: message}` with `model` and `message` beside it for an overload that names them in its details.
+    `{error: message}` with `model` and `message` beside it for an overload that names them in its details. Who was
+    turned away from the queue also finds `queuePosition` and `expectedWaitMs` there; in OpenAI's form they are in
+    `error`, and Anthropic's has no room for them.
     """
     if dialect is Dialect.OPENAI:
         return {"error": _openai_error(error)}
@@ -69,7 +72,7 @@ def error_body(dialect: Dialect, error: OrchestratorError, *, request_id: str) -
         return _anthropic_body(kind, error.message, request_id)
     body: dict[str, Any] = {"error": error.message}
     if isinstance(error, Overload):
-        body |= {name: error.details[name] for name in ("model", "message") if name in error.details}
+        body |= {name: error.details[name] for name in ("model", "message", *_OUTLOOK) if name in error.details}
     return body
 
 
@@ -126,7 +129,8 @@ def _openai_error(error: OrchestratorError) -> dict[str, Any]:
         code = code or "rate_limit_exceeded"
     elif isinstance(error, UpstreamError):
         kind = "server_error"
-    return {"message": error.message, "type": kind, "param": param, "code": code or error.code}
+    body = {"message": error.message, "type": kind, "param": param, "code": code or error.code}
+    return body | {name: error.details[name] for name in _OUTLOOK if name in error.details}
 
 
 def _anthropic_body(kind: str, message: str, request_id: str | None) -> dict[str, Any]:

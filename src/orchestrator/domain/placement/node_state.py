@@ -31,6 +31,9 @@ class NodeState:
 
     __slots__ = (
         "bit",
+        "cold_starts",
+        "crowded",
+        "held",
         "id",
         "in_flight",
         "in_flight_by_model",
@@ -40,7 +43,9 @@ class NodeState:
         "loaded",
         "loading",
         "max_concurrency",
+        "most_held",
         "records",
+        "reported",
         "reserved_tokens",
         "rests",
         "roster",
@@ -63,7 +68,12 @@ class NodeState:
         self.reserved_tokens = 0
         self.loaded: dict[str, Residency] | None = None
         self.loading: set[str] = set()
+        self.reported = 0  # models in the last report, and their bytes; what began to load since is in `loaded` only
+        self.held = 0.0
+        self.most_held = 0.0  # bytes that were in memory at once some time: so much room there is, told or not
+        self.crowded = False  # it was seen to put out one model for another
         self.load_cost: dict[str, float] = {}  # s, measured
+        self.cold_starts: dict[str, int] = {}  # requests that came when the model was not in memory
         self.vram_total: float | None = None  # bytes
         self.vram_free: float | None = None
         self.records: dict[str, Record] = {}
@@ -89,6 +99,7 @@ class NodeState:
             roster.room &= ~self.bit
         if self.loaded is not None and model not in self.loaded:
             self.loading.add(model)
+            self.cold_starts[model] = self.cold_starts.get(model, 0) + 1
             self.loaded[model] = Residency()
             roster.warm[model] = roster.warm.get(model, 0) | self.bit
         if self.trials:
@@ -151,7 +162,8 @@ class NodeState:
     def set_loaded(self, loaded: Mapping[str, Residency] | None) -> None:
         """Take over a probe's report. Models with running requests stay: the report may be older than they are."""
         roster = self.roster
-        for model in self.loaded or ():
+        before = self.loaded or {}
+        for model in before:
             left = roster.warm.get(model, 0) & ~self.bit
             if left:
                 roster.warm[model] = left
@@ -162,8 +174,15 @@ class NodeState:
             roster.untold |= self.bit
         else:
             held = dict(loaded)
+            self.reported = len(held)
+            self.held = sum(residency.vram for residency in held.values())
+            self.most_held = max(self.most_held, self.held)
+            if not self.crowded and not before.keys() <= held.keys():
+                # A model left. If one that was not there at the last report came, it had to.
+                self.crowded = any(model not in before or not before[model].vram for model in loaded)
             for model in self.in_flight_by_model:
                 held.setdefault(model, Residency())
+            self.loading.intersection_update(self.in_flight_by_model)  # who asked for the others has left
             self.loaded = held
             roster.untold &= ~self.bit
             for model in held:
@@ -179,7 +198,8 @@ class NodeState:
     def learn_load(self, model: str, seconds: float) -> None:
         """A load of the model took this long; a server that reports its own time (Ollama's `load_duration`) is best."""
         known = self.load_cost.get(model)
-        self.load_cost[model] = seconds if known is None else known + (seconds - known) * LOAD_COST_SMOOTHING
+        seconds = seconds if known is None else known + (seconds - known) * LOAD_COST_SMOOTHING
+        self.load_cost[model] = self.roster.load_cost[model] = seconds
 
     def forgive(self, model: str = "") -> None:
         """End the rest of one model, or of all: an operator reset a breaker, or a probe saw the node come back."""

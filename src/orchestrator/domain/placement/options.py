@@ -52,7 +52,7 @@ class LeastConnectionsOptions:
 @dataclass(frozen=True, slots=True)
 class PrefixOptions:
     balance: float = 1.25  # a node takes at most this times the mean of the model's requests in flight
-    sticky_load: int = 4  # but always this many of the prompts that it knows
+    sticky_load: int = 4  # or this many more than the mean, where that is more
     entries: int = 50_000  # remembered prefix blocks
 
 

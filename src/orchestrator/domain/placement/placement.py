@@ -95,6 +95,11 @@ class Placement:
         self._made = {}
         self._policy = self._get(name)
 
+    def forget(self, node: str) -> None:
+        """A node left, or lost its memory in a restart: what policies remember of it goes. Takes milliseconds."""
+        for policy in self._made.values():
+            policy.forget(node)
+
     def choose(
         self,
         candidates: CandidateSet,

@@ -43,6 +43,9 @@ class Policy(ABC):
     def rate(self, candidates: CandidateSet, node: NodeState, request: PlacementRequest, now: float) -> Rating:
         """How the policy sees one node now, for people. Changes nothing."""
 
+    def forget(self, node: str) -> None:  # noqa: B027 - most policies remember nothing of a node by its id
+        """Drop what is remembered of a node that left, or restarted."""
+
     def draw(self, candidates: CandidateSet, pool: int) -> NodeState:
         """A uniformly random node of the pool."""
         return candidates.nodes[candidates.positions[draw(pool, self.rand)]]

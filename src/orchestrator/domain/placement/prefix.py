@@ -59,7 +59,7 @@ class _Ring:
     __slots__ = ("indexes", "points")
 
     def __init__(self, candidates: CandidateSet) -> None:
-        each = max(4, min(64, RING_POINTS // len(candidates.nodes)))
+        each = max(4, min(512, RING_POINTS // len(candidates.nodes)))
         mean = sum(node.weight for node in candidates.nodes) / len(candidates.nodes) or 1.0
         points = sorted(
             (_position(crc32(f"{node.id}#{k}".encode())), node.index)
@@ -95,8 +95,7 @@ class PrefixAffinity(Policy):
         self, candidates: CandidateSet, pool: int, usable: int, request: PlacementRequest, now: float
     ) -> NodeState | None:
         bound = self._bound(candidates, usable)
-        sticky = max(bound, self.options.prefix_affinity.sticky_load)
-        node = self._known(candidates, pool, request, sticky)
+        node = self._known(candidates, pool, request, bound)
         if node is None:
             # A node that does not hold the model has no cache of it either.
             near = pool & candidates.roster.holders(candidates.model) or pool
@@ -113,9 +112,7 @@ class PrefixAffinity(Policy):
         model = candidates.model
         depth = sum(served.get(key) == node.id for key in _keys(model, request.prefix))
         session = bool(request.session) and served.get(hash((model, request.session))) == node.id
-        known = depth or session
-        bound = max(self._bound(candidates, candidates.mask), self.options.prefix_affinity.sticky_load if known else 1)
-        within = node.in_flight_by_model.get(model, 0) < bound
+        within = node.in_flight_by_model.get(model, 0) < self._bound(candidates, candidates.mask)
         load = node.in_flight / node.max_concurrency
         parts = {
             "known_blocks": float(depth),
@@ -131,10 +128,12 @@ class PrefixAffinity(Policy):
             del self._served[key]
 
     def _bound(self, candidates: CandidateSet, usable: int) -> int:
-        """Requests of the model that a node may have, the new one included."""
+        """Requests of the model that a node may have, the new one included: so many times the mean, and always some
+        more than the mean, or else chance alone would drive conversations from their nodes while the load is low."""
         sharing = usable & candidates.roster.holders(candidates.model) or usable
         mean = (candidates.roster.in_flight.get(candidates.model, 0) + 1) / sharing.bit_count()
-        return ceil(self.options.prefix_affinity.balance * mean)
+        options = self.options.prefix_affinity
+        return ceil(max(options.balance * mean, mean + options.sticky_load))
 
     def _known(self, candidates: CandidateSet, pool: int, request: PlacementRequest, bound: int) -> NodeState | None:
         served, by_id, model = self._served, candidates.by_id, candidates.model

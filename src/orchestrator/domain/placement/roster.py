@@ -29,6 +29,7 @@ class Roster:
         "_rests",
         "changes",
         "in_flight",
+        "load_cost",
         "nodes",
         "resting",
         "resting_for",
@@ -44,6 +45,7 @@ class Roster:
         self.warm: dict[str, int] = {}  # model -> nodes that hold it in memory, or are loading it
         self.untold = 0  # nodes that do not tell what they hold: they serve what they list
         self.in_flight: dict[str, int] = {}  # model -> requests on all nodes
+        self.load_cost: dict[str, float] = {}  # model -> s, as last measured on any node
         self.resting = 0
         self.resting_for: dict[str, int] = {}
         self.changes: deque[int] = deque(maxlen=CHANGES_KEPT)  # indexes whose figures changed, newest last

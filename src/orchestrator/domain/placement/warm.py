@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.domain.placement.bits import draw
-from orchestrator.domain.placement.load import CROWDED, FITS, vram_pressure
+from orchestrator.domain.placement.load import MEMORY_MARGIN, vram_pressure
 from orchestrator.domain.placement.node_state import NodeState
 from orchestrator.domain.placement.policy import Policy, Rating
 from orchestrator.domain.placement.request import CandidateSet, PlacementRequest
@@ -12,6 +12,8 @@ IDLE_SHARE = 0.25  # an empty node counts as a quarter full, so that among idle 
 FAILURE_WEIGHT = 10.0
 EXPIRED_WEIGHT = 4.0  # its keep-alive is over: it has probably unloaded the model since the last probe
 COLD_TRIES = 3
+RECENT_S = 60.0  # a model that was last used so long ago is half as likely to be missed
+UNTRIED, EVICTS, BUSY = 0.25, 1.0, 2.0  # harm of a load: may fit; puts out an idle model; has to wait for one
 GIGABYTE = 1e9
 LOAD_SECONDS = ((2, 3.0), (5, 5.0), (10, 10.0), (20, 20.0), (50, 40.0))  # GB below -> s; contract, loadTimeEstimates
 LOAD_SECONDS_LARGEST = 80.0
@@ -28,8 +30,9 @@ def estimated_load_s(size: float) -> float:
 
 class WarmFirst(Policy):
     """Of two random nodes that hold the model, the less busy and faster one. While all of those are full, a cold
-    node is used only if the wait for a warm one exceeds the time of a load; then, and when no node is warm, one
-    with free memory or idle models is preferred, so that models in use are not evicted in turn (thrashing)."""
+    node is used only if the wait for a warm one exceeds the time of a load, and longer where the load would put out a
+    model that was used lately; then, and when no node is warm, one with free memory or long idle models is preferred,
+    so that models in use are not evicted in turn (thrashing)."""
 
     name = "warm_first"
 
@@ -44,9 +47,12 @@ class WarmFirst(Policy):
         if full and request.may_wait and self.options.warm_first.wait:
             holder = self.draw(candidates, full)
             load = self._load_cost(candidates, holder)
-            if request.waited_s < load and self._wait(candidates, holder, full, request) < load:
+            wait = max(request.waited_s, self._wait(candidates, holder, full, request))
+            if wait < load:
                 return None
-        return self.better(candidates, pool, lambda node: self._cold_cost(candidates, node), tries=COLD_TRIES)
+            node = self._cold(candidates, pool, now)
+            return None if wait < load * (1.0 + self._harm(candidates, node, now)) else node
+        return self._cold(candidates, pool, now)
 
     def rate(self, candidates: CandidateSet, node: NodeState, request: PlacementRequest, now: float) -> Rating:
         parts = {"load": node.in_flight / node.max_concurrency}
@@ -61,8 +67,9 @@ class WarmFirst(Policy):
         parts["warm"] = 0.0
         parts["load_cost_s"] = self._load_cost(candidates, node)
         parts["vram_pressure"] = vram_pressure(node, candidates.model, candidates.size)
+        parts["eviction_harm"] = self._harm(candidates, node, now)
         # Any warm node comes before any cold one.
-        return Rating(1000.0 + self._cold_cost(candidates, node), parts)
+        return Rating(1000.0 + self._cold_cost(candidates, node, now), parts)
 
     def _warm(self, candidates: CandidateSet, warm: int, now: float) -> NodeState:
         nodes, positions, rand = candidates.nodes, candidates.positions, self.rand
@@ -99,24 +106,52 @@ class WarmFirst(Policy):
                 cost *= EXPIRED_WEIGHT
         return cost
 
-    def _cold_cost(self, candidates: CandidateSet, node: NodeState) -> float:
+    def _cold(self, candidates: CandidateSet, pool: int, now: float) -> NodeState:
+        return self.better(candidates, pool, lambda node: self._cold_cost(candidates, node, now), tries=COLD_TRIES)
+
+    def _cold_cost(self, candidates: CandidateSet, node: NodeState, now: float) -> float:
         """Whole steps for whom a load would hurt, fractions for load and for the time it takes."""
-        pressure = vram_pressure(node, candidates.model, candidates.size)
-        harm = 0.0
-        if pressure > FITS:
-            # Loaded models that nobody uses may go; those in use may not, least of all where memory is known to lack.
-            harm = 1.0 if not node.in_flight else 2.0
-            if pressure == CROWDED:
-                harm += 1.0
+        harm = self._harm(candidates, node, now)
+        if node.loaded:
+            harm += 0.1 * len(node.loaded)  # of equals the emptier: then each gets its share of the models
         seconds = self._load_cost(candidates, node)
         return harm + node.in_flight / node.max_concurrency * 0.5 + 0.4 * seconds / (seconds + 60.0)
+
+    def _harm(self, candidates: CandidateSet, node: NodeState, now: float) -> float:
+        """What a load would do to the other models: 0 when it fits, 1/4 when it may, 1 to 2 when it puts out an idle
+        one, the more the later that was used, and 3 when all are busy, so that the load would have to wait."""
+        loaded = node.loaded
+        if not loaded:
+            return 0.0
+        size = candidates.size
+        # The node's figures, or else what it was seen to hold at once.
+        if node.vram_free is not None and size:
+            if node.vram_free >= size * MEMORY_MARGIN:
+                return 0.0
+        elif not node.crowded:
+            return UNTRIED
+        elif size and node.held + (len(loaded) - node.reported + 1) * size <= node.most_held:
+            return 0.0
+        busy, records = node.in_flight_by_model, node.records
+        used: float | None = None  # when the least recently used of the idle models was
+        for model in loaded:
+            if model not in busy:
+                record = records.get(model)
+                at = record.at if record is not None else 0.0
+                if used is None or at < used:
+                    used = at
+        if used is None:
+            return EVICTS + BUSY
+        return EVICTS + RECENT_S / (RECENT_S + now - used) if used else EVICTS
 
     def _load_cost(self, candidates: CandidateSet, node: NodeState) -> float:
         measured = node.load_cost.get(candidates.model)
         if measured is not None:
             return measured
         fixed = self.options.warm_first.load_cost_ms
-        return fixed / 1000.0 if fixed else estimated_load_s(candidates.size)
+        if fixed:
+            return fixed / 1000.0
+        return candidates.roster.load_cost.get(candidates.model) or estimated_load_s(candidates.size)
 
     def _wait(self, candidates: CandidateSet, holder: NodeState, full: int, request: PlacementRequest) -> float:
         """Expected seconds until a slot of the full warm nodes is ours: they end one request per duration/slots."""

@@ -14,17 +14,21 @@ from orchestrator import __version__
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.access_keys import keys
+from orchestrator.entrypoints.cli.analytics import analytics
 from orchestrator.entrypoints.cli.bans import bans
 from orchestrator.entrypoints.cli.breakers import breakers
 from orchestrator.entrypoints.cli.chat import chat
 from orchestrator.entrypoints.cli.completion import completion
-from orchestrator.entrypoints.cli.configuration import config
+from orchestrator.entrypoints.cli.configuration_versions import config
 from orchestrator.entrypoints.cli.doctor import doctor
 from orchestrator.entrypoints.cli.failure import DONE, INTERRUPTED, described, exit_code, told
+from orchestrator.entrypoints.cli.importing import importing
+from orchestrator.entrypoints.cli.logs import logs
 from orchestrator.entrypoints.cli.models import models
 from orchestrator.entrypoints.cli.nodes import nodes
 from orchestrator.entrypoints.cli.options import PLAIN, Format
 from orchestrator.entrypoints.cli.queue import queue
+from orchestrator.entrypoints.cli.requests import requests
 from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, Serve
 from orchestrator.entrypoints.cli.start import start
 from orchestrator.entrypoints.cli.status import status
@@ -47,7 +51,16 @@ Commands that talk to a service take its URL from `--url` or `ORCHESTRATOR_URL` 
 """
 EPILOGUE = "Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no service at the URL, 130 interrupted."
 
-SHOWN_BY = {"nodes": "list", "models": "list", "queue": "show", "breakers": "list", "bans": "list", "keys": "list"}
+SHOWN_BY = {
+    "nodes": "list",
+    "models": "list",
+    "queue": "show",
+    "breakers": "list",
+    "bans": "list",
+    "keys": "list",
+    "requests": "list",
+    "analytics": "summary",
+}
 
 app = App(
     name="orchestrator",
@@ -57,7 +70,24 @@ app = App(
     version_flags=["--version"],
     result_action="return_value",
 )
-for command in (start, status, nodes, models, chat, queue, breakers, bans, keys, config, doctor, completion):
+for command in (
+    start,
+    status,
+    nodes,
+    models,
+    chat,
+    queue,
+    breakers,
+    bans,
+    keys,
+    config,
+    importing,
+    logs,
+    requests,
+    analytics,
+    doctor,
+    completion,
+):
     if isinstance(command, App):
         command.help_epilogue = EPILOGUE
         app.command(command)

@@ -91,10 +91,29 @@ class Connection:
         return self.call(method, ADMIN + path, body, query)
 
     @contextmanager
-    def stream(self, path: str, body: Any, read_timeout: float | None) -> Iterator[httpx2.Response]:
-        """A POST whose answer is read bit by bit; leaving the block closes it, which cancels the request."""
-        timeout = httpx2.Timeout(self._client.timeout.connect, read=read_timeout)
-        with self._translated(), self._client.stream("POST", path, json=body, timeout=timeout) as answer:
+    def stream(
+        self,
+        path: str,
+        body: Any,
+        read_timeout: float | None,
+        *,
+        method: str = "POST",
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[httpx2.Response]:
+        """A request whose answer is read bit by bit; leaving the block closes it, which cancels the request."""
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        with (
+            self._translated(),
+            self._client.stream(
+                method,
+                path,
+                json=body,
+                params=given or None,
+                headers=headers,
+                timeout=httpx2.Timeout(self._client.timeout.connect, read=read_timeout),
+            ) as answer,
+        ):
             if answer.is_error:
                 raise refusal(answer.status_code, answer.read())
             yield answer

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
+from orchestrator.ports.logs import LogBook
 from orchestrator.ports.store import Storage
 from orchestrator.services.clock import Clock
 from orchestrator.services.configuration import Configuration
@@ -14,6 +16,7 @@ from orchestrator.services.fleet.library import Library
 from orchestrator.services.fleet.registry import Registry
 from orchestrator.services.gateway.drain import Drain
 from orchestrator.services.gateway.gateway import Gateway
+from orchestrator.services.history import Analytics
 from orchestrator.services.keys import Keyring
 from orchestrator.services.metrics import Metrics
 from orchestrator.settings import Settings
@@ -37,5 +40,8 @@ class HttpService(Protocol):
     identifier: Identifier
     drain: Drain
     metrics: Metrics
+    analytics: Analytics
     started_at: float  # seconds since the epoch
+    log_entries: LogBook
+    stopping: asyncio.Event  # set with the first moment of a shutdown: streams that have no end of their own end
     ready: bool  # False from the first moment of a shutdown

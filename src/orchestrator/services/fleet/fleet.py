@@ -59,6 +59,7 @@ class Fleet:
         self.policy = policy
         self.dirty: set[tuple[str, str]] = set()  # breakers that changed since they were last saved
         self.on_breaker: list[Callable[[Breaker, Transition], None]] = []
+        self.on_lost: list[Callable[[str], None]] = []  # a node left, or came back with nothing in memory
         self._rand = rand
         self._secret_of = secret_of
         self._by_index: dict[int, FleetNode] = {}
@@ -92,6 +93,8 @@ class Fleet:
                 del self._open[key]
             self.dirty = {key for key in self.dirty if key[0] != node_id}
             self.rebuild()
+            for listener in self.on_lost:
+                listener(node_id)
         return node
 
     def get(self, node_id: str) -> FleetNode | None:
@@ -111,6 +114,8 @@ class Fleet:
             node.dialects = report.dialects or node.dialects
         if came_back:
             node.state.forgive()
+            for listener in self.on_lost if not report.loaded else ():
+                listener(node.id)
         changed = before != (node.healthy, node.dialects, _names(node.report))
         if changed:
             self.rebuild()

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from orchestrator.domain.errors import MalformedAnswer, UpstreamError
-from orchestrator.ports.upstream import Call, ResponseHead
+from orchestrator.ports.upstream import Call, Receiver, ResponseHead
 
 HIGH_WATER = 256 * 1024  # bytes that wait for a slow reader before the node is held back
 
 
-class NodeStream:
+class NodeStream(Receiver):
     """`Receiver` of one answer. Set `call` to what `Upstream.send` returned."""
 
     def __init__(self) -> None:

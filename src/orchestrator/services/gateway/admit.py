@@ -116,14 +116,26 @@ class Admitting:
         for exchange in gateway.queue.expire(gateway.clock.now):
             waited = gateway.clock.now - exchange.queued_at
             exchange.queued_at = 0.0
+            exchange.queue_wait += waited
+            outlook = gateway.queue.outlook(self.key(exchange), gateway.clock.now)
             error: OrchestratorError = QueueFull(
                 f"All servers at max concurrency: waited {waited:.1f} s in the queue.",
                 retry_after=gateway.queue.expected_wait(gateway.clock.now),
-                details={"model": exchange.model},
+                details={"model": exchange.model, **outlook},
             )
             if gateway.clock.now >= exchange.deadline:
-                error = DeadlineExceeded(f"The request's deadline passed after {waited:.1f} s in the queue.")
+                error = self.late(exchange)
             exchange.fail(error)
+
+    def late(self, exchange: Exchange) -> DeadlineExceeded:
+        """The error of a request whose whole time is over while no node has it."""
+        now = self._gateway.clock.now
+        outlook = self._gateway.queue.outlook(self.key(exchange), now)
+        return DeadlineExceeded(
+            f"The request waited {now - exchange.started:.1f} s and its deadline passed.",
+            retry_after=outlook["expectedWaitMs"] / 1000,
+            details={"model": exchange.model, **outlook},
+        )
 
     def leave(self, exchange: Exchange) -> None:
         """Takes an exchange out of the queue, if it waits there."""

@@ -17,7 +17,6 @@ from orchestrator.domain.access import Principal
 from orchestrator.domain.catalogue import Resolved
 from orchestrator.domain.dialects import Endpoint, Translation, Usage
 from orchestrator.domain.errors import (
-    DeadlineExceeded,
     OrchestratorError,
     Stalled,
     UpstreamError,
@@ -28,6 +27,9 @@ from orchestrator.ports.record import Attempt
 from orchestrator.ports.upstream import Call, ResponseHead
 from orchestrator.services.fleet.fleet import Passes
 from orchestrator.services.fleet.node import FleetNode, Pair
+from orchestrator.services.gateway.cost import usage_in
+from orchestrator.services.gateway.left_load import leave_loading
+from orchestrator.services.gateway.relay import HOLD_WHOLE
 
 if TYPE_CHECKING:
     from orchestrator.services.gateway.gateway import Gateway
@@ -62,9 +64,9 @@ class Exchange:
     node: FleetNode | None = None
     pair: Pair | None = None
     passes: Passes | None = None  # None where breakers are bypassed
-    call: Call | None = None
+    call: Call | None
     translation: Translation | None = None
-    relay: Relay | None = None
+    relay: Relay | None
     first_byte_at = 0.0
     tokens_seen = 0  # chunks that reached the client
     _tokens_noted = 0  # when the clock last looked
@@ -93,6 +95,9 @@ class Exchange:
         self.peer = peer
         self.started = monotonic()
         self.attempts: list[Attempt] = []
+        # Not on the class: the compiled form has no defaults there for what is only known by its protocol.
+        self.call = None
+        self.relay = None
 
     # What the node says (ports.upstream.Receiver)
 
@@ -107,6 +112,18 @@ class Exchange:
         assert relay is not None
         relay.end()
 
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        self.call = None
+        if head.status < 300 and not self.stream and self.translation is None and len(body) <= HOLD_WHOLE:
+            self.attempts[-1].status = head.status
+            self.first_byte_at = self.gateway.clock.tick()
+            self.usage = usage_in(body)
+            self.gateway.settling.answered(self, body)
+            return
+        self.on_head(head)
+        self.on_data(body, body)
+        self.on_end()
+
     def on_error(self, error: UpstreamError) -> None:
         self.call = None
         self.gateway.attempting.failed(self, error)
@@ -114,9 +131,10 @@ class Exchange:
     # What the client does
 
     def client_gone(self) -> None:
-        """The client left: the node stops at once, and nobody is blamed."""
+        """The client left: the node stops at once, unless it is loading the model, and nobody is blamed."""
         if not self.over:
-            self.drop_call()
+            if not leave_loading(self):
+                self.drop_call()
             self.gateway.settling.cancelled(self)
 
     def client_paused(self) -> None:
@@ -138,7 +156,7 @@ class Exchange:
             self.drop_call()
             seconds = self.deadline - self.started
             if self.node is None:
-                self.fail(DeadlineExceeded(f"The request waited {seconds:.1f} s and its time is over."))
+                self.fail(self.gateway.admitting.late(self))
             else:
                 self._late(UpstreamTimeout(f"The request did not finish within {seconds:.1f} s."))
         elif self.tokens_seen != self._tokens_noted:  # the stream is alive
@@ -181,8 +199,10 @@ class Exchange:
         """Unties what refers back to the exchange, so that it is freed at once and not by the garbage collector."""
         self.relay = None
         self.on_data = _unheeded
-        if self.error is not None:
-            self.error.__traceback__ = None
+        error: BaseException | None = self.error
+        while error is not None:  # the frames of what it came from hold the exchange too
+            error.__traceback__ = None
+            error = error.__context__
 
     def drop_call(self) -> None:
         """Takes the request off the node, if one has it."""

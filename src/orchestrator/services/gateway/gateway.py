@@ -21,6 +21,7 @@ from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.gateway.admit import Admitting
 from orchestrator.services.gateway.attempt import Attempting
 from orchestrator.services.gateway.exchange import Exchange
+from orchestrator.services.gateway.left_load import LeftLoad
 from orchestrator.services.gateway.limits import Limits
 from orchestrator.services.gateway.parse import parse
 from orchestrator.services.gateway.place import Placing
@@ -57,6 +58,7 @@ class Gateway:
         self.clock = fleet.clock
         self.upstream = upstream
         self.placement = placement
+        fleet.on_lost.append(placement.forget)
         self.queue = queue
         self.limiter = limiter
         self.concurrency = ConcurrencyCap()
@@ -64,6 +66,7 @@ class Gateway:
         self.retry_policy = retry_policy
         self.limits = limits
         self.active: dict[Exchange, None] = {}
+        self.left_loads: set[LeftLoad] = set()  # loads under way whose clients have gone
         self.history: deque[RequestRecord] = deque(maxlen=history)
         self.outcomes: Counter[tuple[str, int]] = Counter()  # answers by endpoint and status
         self.on_record: list[Callable[[RequestRecord], None]] = []
@@ -88,6 +91,8 @@ class Gateway:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
+        for load in list(self.left_loads):
+            load.end()
 
     def _beat(self) -> None:
         self.clock.adjust()
@@ -202,6 +207,8 @@ class Gateway:
             headers = f"{headers}x-selected-server: {exchange.attempts[-1].node_id}\r\n"
         if exchange.debug:
             headers += debug_headers(exchange)
+        elif exchange.queue_wait:
+            headers = f"{headers}x-queue-wait-ms: {exchange.queue_wait * 1000:.0f}\r\n"
         return headers.encode()
 
     def explain(self, exchange: Exchange) -> list[Considered]:

@@ -27,6 +27,7 @@ class Limits:
     continuation: bool = False
     max_continuations: int = 2
     slow_first_token: float | None = None  # a later first token counts as a failure
+    keep_loading: bool = True  # a load goes on when the client whose request began it leaves
     answer_headers: bool = True  # X-Selected-Server on every answer
     policy_roles: frozenset[Role] = frozenset({Role.DEVELOPER, Role.ADMIN})  # who may name a placement policy
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict)  # models to take where one cannot be served

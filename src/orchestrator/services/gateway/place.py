@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from typing import TYPE_CHECKING
 
 from orchestrator.domain.access import Permission, allowed, may_use_model
@@ -18,12 +19,27 @@ if TYPE_CHECKING:
     from orchestrator.services.gateway.gateway import Gateway
 
 
+# The exchange, the node chosen, who could have been, who was tried before, and now.
+Listener = Callable[["Exchange", FleetNode, CandidateSet, tuple[str, ...], float], float]
+
+
+def _nobody(*_: object) -> float:
+    return inf
+
+
 class Placing:
     """Finds a node for an exchange."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._plain: dict[str, PlacementRequest] = {}  # by model: requests that have nothing of their own to say
+        self._listener: Listener = _nobody
+        self._listen_at = inf
+
+    def listen(self, listener: Listener, at: float) -> None:
+        """Tells `listener` of the first choice at `at` (monotonic seconds) or later; it returns when to hear of the
+        next. The node has not begun with the request yet. It must not raise. There is one listener."""
+        self._listener, self._listen_at = listener, at
 
     def resolve(self, exchange: Exchange) -> None:
         """Names the model as the catalogue does. Raises ModelNotFound, and Forbidden where the key has a list."""
@@ -81,6 +97,8 @@ class Placing:
                 passes = fleet.admits(node, pair)
                 if passes is not None:
                     exchange.pair, exchange.passes = pair, passes
+                    if now >= self._listen_at:
+                        self._listen_at = self._listener(exchange, node, candidates, exclude, now)
                     return node
                 tried = (*tried, node.id)  # half-open, and its trial is under way
         if blocked is not None:

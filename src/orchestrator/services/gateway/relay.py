@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from orchestrator.domain.dialects import TERMINAL, StreamText, StreamTranslator, Usage, usage_of
+from orchestrator.domain.dialects import TERMINAL, StreamText, StreamTranslator, usage_of
 from orchestrator.domain.errors import MalformedAnswer, Truncated, UpstreamError, UpstreamStatus
 from orchestrator.domain.node import Dialect
 from orchestrator.ports.upstream import ResponseHead
 from orchestrator.services.gateway import parse
+from orchestrator.services.gateway.cost import TAIL, scan_usage, usage_in
 
 if TYPE_CHECKING:
     from orchestrator.services.gateway.exchange import Exchange
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 HOLD_WHOLE = 4 << 20  # bytes of a complete answer that are held back for fail-over
 HOLD_EVENT = 16 << 20  # the longest event that a stream may carry
 HOLD_ERROR = 1 << 20
-_TAIL = 2048
 
 CONTENT_TYPES = {
     Dialect.OPENAI: b"content-type: text/event-stream; charset=utf-8\r\n",
@@ -41,46 +41,11 @@ BOUNDARIES = {Dialect.OPENAI: b"\n\n", Dialect.ANTHROPIC: b"\n\n", Dialect.OLLAM
 JSON = b"content-type: application/json\r\n"
 _NO_BUFFERING = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
-_NOTHING = msgspec.Raw()
-_USAGE = re.compile(
-    rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens|prompt_eval_count|eval_count)"\s*:\s*([0-9]{1,12})'
-)
-_PROMPT = frozenset((b"prompt_tokens", b"input_tokens", b"prompt_eval_count"))
-
 
 # The first bytes of an event that reports an error, in any of the three dialects.
 _ERROR = rb'(?:event: ?error|(?:data: ?)?\{ ?"error"(?! ?: ?null))'
 _ERROR_EVENT = re.compile(_ERROR)
 _ERROR_LINE = re.compile(b"\n" + _ERROR)
-
-
-class _Tokens(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-
-
-class _Shape(msgspec.Struct):
-    """Enough of an answer to know that it is JSON, whether it is an error in disguise, and what it cost."""
-
-    error: msgspec.Raw = _NOTHING
-    usage: _Tokens | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
-
-    def tokens(self) -> Usage | None:
-        usage = self.usage
-        if usage is not None:
-            return Usage(
-                usage.prompt_tokens or usage.input_tokens or 0, usage.completion_tokens or usage.output_tokens or 0
-            )
-        if self.eval_count is not None or self.prompt_eval_count is not None:
-            return Usage(self.prompt_eval_count or 0, self.eval_count or 0)
-        return None
-
-
-_shape = msgspec.json.Decoder(_Shape).decode
 
 
 class Relay(Protocol):
@@ -89,19 +54,6 @@ class Relay(Protocol):
     def data(self, raw: bytes, body: bytes) -> None: ...
 
     def end(self) -> None: ...
-
-
-def scan_usage(tail: bytes) -> Usage | None:
-    """Token counts from the last bytes of an answer, without parsing it. Later mentions win, as in a stream."""
-    prompt = completion = 0
-    found = False
-    for name, digits in _USAGE.findall(tail):
-        found = True
-        if name in _PROMPT:
-            prompt = int(digits)
-        else:
-            completion = int(digits)
-    return Usage(prompt, completion) if found else None
 
 
 class Relaying:
@@ -167,7 +119,7 @@ class Whole:
         if not exchange.first_byte_at:
             exchange.first_byte_at = gateway.clock.tick()
         if self.begun:
-            self._parts = [(self._parts[-1] + body)[-_TAIL:]]
+            self._parts = [(self._parts[-1] + body)[-TAIL:]]
             exchange.client.write(body)
             return
         self._parts.append(body)
@@ -187,32 +139,17 @@ class Whole:
         parts = self._parts
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         if self.begun:
-            exchange.usage = scan_usage(body[-_TAIL:])
+            exchange.usage = scan_usage(body[-TAIL:])
             exchange.client.end()
             exchange.gateway.settling.succeeded(exchange)
             return
-        exchange.usage = self._verify(body)
+        exchange.usage = usage_in(body)
         translation = exchange.translation
         if translation is not None:
             answer = parse.whole(body)
             exchange.usage = usage_of(translation.target, answer)
             body = msgspec.json.encode(translation.response(answer, exchange.gateway.clock.wall))
         exchange.gateway.settling.answered(exchange, body)
-
-    @staticmethod
-    def _verify(body: bytes) -> Usage | None:
-        """The tokens that the answer tells of. Raises MalformedAnswer, and UpstreamStatus for an error under a 200."""
-        try:
-            shape = _shape(body)
-        except msgspec.ValidationError:  # JSON, but with counts of its own kind
-            if not body.lstrip().startswith(b"{"):
-                raise MalformedAnswer("The node's answer is not a JSON object.") from None
-            return scan_usage(body[-_TAIL:])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise MalformedAnswer("The node's answer is not JSON.") from None
-        if shape.error is not _NOTHING and bytes(shape.error) != b"null":
-            raise UpstreamStatus(f"The node answered 200 with an error: {bytes(shape.error)[:200]!r}.")
-        return shape.tokens()
 
 
 class Streamed:
@@ -285,7 +222,7 @@ class Streamed:
         if self._held and self._held.strip():  # a last line without its line end
             last, self._held = self._held, b""
             self.data(b"", last.rstrip(b"\r\n") + self._boundary)
-        tail = (self._before + self._last)[-_TAIL * 2 :]
+        tail = (self._before + self._last)[-TAIL * 2 :]
         if b"error" in tail and self._told_of_error(tail):
             # The node said itself that it failed, and the client has read it: once is enough. Some send the usual end
             # of a stream behind it.

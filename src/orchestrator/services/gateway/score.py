@@ -7,7 +7,7 @@ from orchestrator.domain.placement import PlacementRequest
 from orchestrator.services.gateway.gateway import Gateway
 
 POLICY = "weighted"
-_PARTS = {
+PARTS = {
     "latency": "latencyScore",
     "success_rate": "successRateScore",
     "load": "loadScore",
@@ -29,6 +29,6 @@ def scores(gateway: Gateway, model: str) -> dict[str, dict[str, float]]:
     considered = gateway.placement.explain(candidates, PlacementRequest(model), gateway.clock.now, POLICY)
     return {
         one.node: {"totalScore": round(-one.cost, 2)}
-        | {_PARTS[part]: round(value, 2) for part, value in one.parts.items() if part in _PARTS}
+        | {PARTS[part]: round(value, 2) for part, value in one.parts.items() if part in PARTS}
         for one in considered
     }

@@ -222,6 +222,7 @@ class Settling:
                 outcome,
                 exchange.continuations,
                 headers[b"traceparent"][:55].decode("latin-1") if b"traceparent" in headers else "",
+                exchange.tokens_seen,
             )
         )
         exchange.dissolve()

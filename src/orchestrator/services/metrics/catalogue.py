@@ -104,6 +104,11 @@ METRICS: dict[str, Metric] = {
     "orchestrator_queue_queued_total": _counter("Requests that had to wait."),
     "orchestrator_queue_served_total": _counter("Requests that left the queue for a node."),
     "orchestrator_queue_dropped_total": _counter("Requests that were refused by the queue or expired in it."),
+    # The history
+    "orchestrator_history_waiting": _gauge("Requests that are not written to the database yet."),
+    "orchestrator_history_dropped_total": _counter(
+        "Rows that the database was away for too long to take, and requests missing in sums (`rollups`).", "kind"
+    ),
     # The process
     "orchestrator_build_info": _gauge("1; the version is in the label.", "version"),
     "orchestrator_ready": _gauge("1 while the service takes traffic, 0 while it drains or shuts down."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.ports.record import RequestRecord
 from orchestrator.ports.telemetry import Exposition, Family
@@ -14,17 +14,22 @@ from orchestrator.services.metrics.snapshot import ModelLabels, family, single, 
 from orchestrator.services.metrics.tally import Tally
 from orchestrator.services.metrics.window import Windows
 
+Source = Callable[[], Iterable[Family]]
+
 
 class Metrics:
     """The numbers of one service."""
 
-    def __init__(self, fleet: Fleet, gateway: Gateway, exposition: Exposition, *, version: str) -> None:
-        """Counts from now on."""
+    def __init__(
+        self, fleet: Fleet, gateway: Gateway, exposition: Exposition, *, version: str, more: Sequence[Source] = ()
+    ) -> None:
+        """Counts from now on. `more` are other parts that have numbers of their own."""
         self.tally = Tally()
         self._fleet = fleet
         self._gateway = gateway
         self._exposition = exposition
         self._version = version
+        self._more = more
         self._started = fleet.clock.epoch
         self._label = ModelLabels()
         self._rendering = asyncio.Lock()
@@ -43,6 +48,7 @@ class Metrics:
             family("orchestrator_build_info", [((self._version,), 1.0)]),
             single("orchestrator_ready", not gateway.closing),
             *snapshot(self._fleet, gateway, self.tally, self._label),
+            *(one for source in self._more for one in source()),
         ]
         gateway.clock.tick()
         history = tuple(gateway.history)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import Query, Request
+from pydantic import Field
 
 from orchestrator.domain.access import Permission, Principal
 from orchestrator.domain.errors import ConfigurationError, InvalidRequest
@@ -26,6 +27,7 @@ from orchestrator.settings import (
     inert_keys,
     keys,
     legacy_view,
+    replacing,
     schema,
 )
 
@@ -49,6 +51,12 @@ class Reload(File):
     discard_changes: bool = False
 
 
+class Rollback(Body):
+    """`version`: one of the history."""
+
+    version: Annotated[int, Field(strict=True, ge=1)]
+
+
 @router.get("/config")
 async def get_config(request: Request, principal: Principal = READ) -> dict[str, Any]:
     """The settings in force, and who set each of them. `source` is the file in use, or default."""
@@ -66,7 +74,8 @@ async def get_config(request: Request, principal: Principal = READ) -> dict[str,
 async def replace_config(request: Request, body: dict[str, Any], principal: Principal = WRITE) -> dict[str, Any]:
     """Puts a whole or partial configuration in force, as GET gives it: bare, or wrapped as a backup has it.
 
-    What is not sent stays. 400 with `details` when it is wrong or needs a restart; nothing is changed then.
+    What is not sent stays, but a mapping of `settings` (such as `models.aliases`) becomes what is sent. 400 with
+    `details` when it is wrong or needs a restart; nothing is changed then.
     """
     settings = service_of(request).settings
     own = body.get("settings", {})
@@ -75,6 +84,7 @@ async def replace_config(request: Request, body: dict[str, Any], principal: Prin
         raise InvalidRequest("config and settings must be objects.")
     with _validation():
         changes = from_legacy_tree(legacy, settings)
+        own = replacing(settings, own)
     return await _change(request, principal, "Configuration updated", own, changes)
 
 
@@ -153,13 +163,41 @@ async def get_schema(principal: Principal = READ) -> dict[str, Any]:
 async def get_history(
     request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 50, principal: Principal = READ
 ) -> dict[str, Any]:
-    """Who changed what through the API, newest first; `document` is what differed from the file then."""
-    entries = await service_of(request).configuration.history(limit)
+    """Who changed what through the API, newest first; `document` is what differed from the file then.
+
+    `changed` is what the version before had otherwise, `null` standing for what the file says; secrets are masked.
+    """
+    versions = await service_of(request).configuration.history(limit)
     history = [
-        {"version": one.version, "who": one.who, "when": milliseconds(one.when), "document": dict(one.document)}
-        for one in entries
+        {
+            "version": one.entry.version,
+            "who": one.entry.who,
+            "when": milliseconds(one.entry.when),
+            "document": dict(one.entry.document),
+            "changed": _differences(one.changed) if one.changed is not None else None,
+        }
+        for one in versions
     ]
     return {"success": True, "count": len(history), "history": history}
+
+
+@router.post("/config/rollback")
+async def roll_back(request: Request, body: Rollback, principal: Principal = WRITE) -> dict[str, Any]:
+    """Puts an earlier version of the history in force again, as a new version.
+
+    404 for a version that is not in the history; 400 when it is wrong by now or needs a restart, as above.
+    """
+    configuration = service_of(request).configuration
+    with _validation():
+        differences = await configuration.rollback(body.version, principal.name)
+    audit(principal, "config.rollback", str(body.version), changes={one.path: one.new for one in differences})
+    return {
+        "success": True,
+        "message": f"Configuration rolled back to version {body.version}",
+        "version": body.version,
+        **_shown(configuration.settings),
+        "changed": _differences(differences),
+    }
 
 
 async def _change(request: Request, principal: Principal, message: str, *changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from orchestrator.entrypoints.http.admin import aliases, bans, breakers, config, keys, overview, queue, servers
+from orchestrator.entrypoints.http.admin import (
+    aliases,
+    analytics,
+    analytics_decisions,
+    analytics_requests,
+    bans,
+    breakers,
+    config,
+    keys,
+    logs,
+    metrics_json,
+    overview,
+    queue,
+    servers,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     overview.router,
@@ -14,5 +28,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     queue.router,
     config.router,
     keys.router,
+    logs.router,
     aliases.router,
+    analytics.router,
+    analytics_requests.router,
+    analytics_decisions.router,
+    metrics_json.router,
 )

@@ -1,0 +1,1 @@
+"""Models in the memories and on the disks of nodes."""
