@@ -12,6 +12,7 @@ import shutil
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 from mypyc.build import mypycify
 from setuptools import setup
@@ -19,8 +20,8 @@ from setuptools import setup
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "build" / "compiled"
 # What an inference request passes through. Left out are `entrypoints/http/wire.py`, whose class is subclassed when the
-# service starts, `parse.py` and `cost.py`, because msgspec reads annotations, which compiled classes do not keep, and the
-# sets of nodes in `domain/placement`, whose shifts of large integers the compiled form does not survive.
+# service starts, `parse.py` and `cost.py`, because msgspec reads annotations, which compiled classes do not keep, and
+# the sets of nodes in `domain/placement`, whose shifts of large integers the compiled form does not survive.
 MODULES = (
     "adapters/http1/connection.py",
     "adapters/http1/fetch.py",
@@ -55,7 +56,7 @@ def main() -> int:
     shutil.copytree(ROOT / "src" / "orchestrator", work / "orchestrator", ignore=shutil.ignore_patterns("__pycache__"))
     (work / "mypy.ini").write_text(MYPY)
     os.chdir(work)
-    extensions = mypycify(
+    extensions: Any = mypycify(  # two packages' names for one class
         ["--config-file", "mypy.ini", *(f"orchestrator/{name}" for name in MODULES)], opt_level="3", debug_level="0"
     )
     setup(

@@ -227,6 +227,7 @@ def test_a_client_that_gives_up_frees_the_node(
     fleet: LiveFleet, openai: OpenAI, anthropic: Anthropic, faulty: str
 ) -> None:
     fake, model = fleet.fake(faulty), FAKE_MODELS[faulty]
+    openai.chat.completions.create(model=model, messages=SAID)  # in memory: a load would go on without its client
     fake.mode("hang")
     with pytest.raises(openai_client.APITimeoutError):
         openai.with_options(timeout=0.3).chat.completions.create(model=model, messages=SAID)

@@ -24,6 +24,8 @@ from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history import Cleanup, DecisionSampler, Recorder
+from orchestrator.services.models.demand import DemandWatch
+from orchestrator.services.models.warmup import Warmups
 from orchestrator.settings import NO_FILE, Loaded, Origin, Settings, apply, diff, dump, live_paths, load
 from orchestrator.settings.document_change import masked, steps
 from orchestrator.settings.key import keys
@@ -173,16 +175,37 @@ class LiveHistory:
         self._cleanup.retention = values.retention(new)
 
 
+class LiveModels:
+    """Hands changed settings to what keeps models in memory."""
+
+    def __init__(self, warmups: Warmups, demand: DemandWatch) -> None:
+        self._warmups = warmups
+        self._demand = demand
+
+    def __call__(self, new: Settings) -> None:
+        self._warmups.rules = values.warmup_rules(new)
+        self._demand.rules = values.demand_rules(new)
+
+
 class LiveParts:
     """Hands changed settings to the parts that run by them."""
 
-    def __init__(self, fleet: Fleet, health: Health, gateway: Gateway, set_level: Level, history: LiveHistory) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        health: Health,
+        gateway: Gateway,
+        set_level: Level,
+        history: LiveHistory,
+        models: LiveModels,
+    ) -> None:
         self.clock = fleet.clock
         self._fleet = fleet
         self._health = health
         self._gateway = gateway
         self._set_level = set_level
         self._history = history
+        self._models = models
 
     def __call__(self, old: Settings, new: Settings) -> None:
         """Raises what a value refuses, before anything else is changed."""
@@ -209,6 +232,7 @@ class LiveParts:
         if new.logging.level != old.logging.level:
             self._set_level(new.logging.level)
         self._history(new)
+        self._models(new)
         gateway.admitting.pump()
 
     def _rename(self, old: Settings, new: Settings) -> None:

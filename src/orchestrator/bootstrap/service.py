@@ -18,7 +18,7 @@ from orchestrator.adapters.ollama.probe import OllamaProbe
 from orchestrator.adapters.openai.probe import OpenAIProbe
 from orchestrator.adapters.prometheus import PrometheusExposition
 from orchestrator.bootstrap import values
-from orchestrator.bootstrap.configuration import LiveHistory, LiveParts, live_configuration, restore
+from orchestrator.bootstrap.configuration import LiveHistory, LiveModels, LiveParts, live_configuration, restore
 from orchestrator.bootstrap.nodes import bring_nodes, embedded_servers, keep
 from orchestrator.domain.limiter import RateLimiter
 from orchestrator.domain.node import NodeKind
@@ -43,6 +43,9 @@ from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history import Analytics, Cleanup, DecisionSampler, Recorder
 from orchestrator.services.keys import Keyring
 from orchestrator.services.metrics import Metrics
+from orchestrator.services.models.demand import DemandWatch
+from orchestrator.services.models.residency import FleetMemory
+from orchestrator.services.models.warmup import Warmups
 from orchestrator.settings import Loaded, Settings
 from orchestrator.storage import open_storage
 
@@ -75,6 +78,9 @@ class Service:
     recorder: Recorder
     sampler: DecisionSampler
     cleanup: Cleanup
+    fleet_memory: FleetMemory
+    warmups: Warmups
+    demand: DemandWatch
     started_at: float
     ready: bool = False
     stop: Callable[[], None] = lambda: None  # ends `serve` as SIGTERM does; set once it listens
@@ -117,6 +123,8 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
         stack.push_async_callback(service.keyring.flush)
         await bring_nodes(service, probes(service.upstream), engines, stack)
         service.gateway.start()
+        stack.push_async_callback(service.warmups.stop)
+        keep(stack, service.demand.run(asyncio.sleep))
         if settings.history.enabled:
             service.recorder.start()
             stack.push_async_callback(service.recorder.stop)
@@ -152,12 +160,16 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     registry = Registry(fleet, health, upstream, storage)
     library = Library(fleet, health, upstream)
     gateway = _gateway(settings, fleet, upstream, rand)
+    warmups = Warmups(fleet, health, upstream, values.warmup_rules(settings))
+    memory = FleetMemory(fleet, library, warmups)
+    demand = DemandWatch(gateway, memory, warmups, values.demand_rules(settings))
     keyring = _keyring(settings, clock, storage)
     history = settings.history
     recorder = Recorder(gateway, storage.history, rows_per_second=history.rows_per_second)
     sampler = DecisionSampler(gateway, recorder.waiting.decide, per_second=history.decisions_per_second)
     cleanup = Cleanup(storage.history, values.retention(settings), clock.wall)
-    parts = LiveParts(fleet, health, gateway, set_level, LiveHistory(recorder, sampler, cleanup))
+    history_parts, model_parts = LiveHistory(recorder, sampler, cleanup), LiveModels(warmups, demand)
+    parts = LiveParts(fleet, health, gateway, set_level, history_parts, model_parts)
     return Service(
         loaded=start,
         clock=clock,
@@ -177,6 +189,9 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         recorder=recorder,
         sampler=sampler,
         cleanup=cleanup,
+        fleet_memory=memory,
+        warmups=warmups,
+        demand=demand,
         started_at=clock.epoch,
     )
 

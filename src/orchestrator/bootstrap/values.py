@@ -17,6 +17,8 @@ from orchestrator.domain.retry import RetryPolicy
 from orchestrator.ports.history import Retention
 from orchestrator.services.fleet.health import HealthRules
 from orchestrator.services.gateway.limits import FORWARDED, Limits
+from orchestrator.services.models.demand import DemandRules
+from orchestrator.services.models.warmup import WarmupRules
 from orchestrator.settings import Settings, legacy_view
 
 NEVER = 1_000_000_000  # failures in a row: a breaker that is switched off
@@ -109,6 +111,16 @@ def health_rules(settings: Settings) -> HealthRules:
         success_threshold=health.success_threshold,
         concurrency=health.concurrency,
     )
+
+
+def warmup_rules(settings: Settings) -> WarmupRules:
+    models = settings.models
+    return WarmupRules(models.warmup_timeout, models.keep_alive, dict(models.keep_alive_for))
+
+
+def demand_rules(settings: Settings) -> DemandRules:
+    models = settings.models
+    return DemandRules(models.unload_idle_after, models.prewarm, models.prewarm_rate)
 
 
 def node_specs(settings: Settings) -> list[NodeSpec]:

@@ -120,7 +120,9 @@ COLD_SHARE = 0.05
 WAIT_SHARE = 0.1
 
 
-def advise(model: str, demand: Demand, now: float, *, load: float | None, loaded_on: int, present_on: int) -> list[Advice]:
+def advise(
+    model: str, demand: Demand, now: float, *, load: float | None, loaded_on: int, present_on: int
+) -> list[Advice]:
     """`load` is the measured time of a load in seconds; `loaded_on` of `present_on` nodes have it in memory."""
     sums, span = demand.lately(now)
     if sums.requests < ENOUGH:
@@ -128,37 +130,33 @@ def advise(model: str, demand: Demand, now: float, *, load: float | None, loaded
     minutes = max(span / MINUTE, 1.0)
     per_minute = sums.requests / minutes
     told = f"{sums.requests} requests in {minutes:.0f} min ({per_minute:.1f} per minute)"
+    figures = {"requestsPerMinute": round(per_minute, 3)}
     found: list[Advice] = []
     cold = sums.cold / sums.requests
     if cold >= COLD_SHARE:
-        seconds = f", which takes {load:.1f} s" if load is not None else ""
-        found.append(
-            Advice(
-                model,
-                "cold_loads",
-                f"{sums.cold} of {told} came when the model was not in memory and began a load{seconds}: "
-                "keep it in memory for longer (models.keep_alive_for) or warm it up ahead (models.prewarm).",
-                {"requestsPerMinute": round(per_minute, 3), "coldShare": round(cold, 4)},
-            )
-        )
+        reason = _cold(f"{sums.cold} of {told}", load)
+        found.append(Advice(model, "cold_loads", reason, figures | {"coldShare": round(cold, 4)}))
     share = sums.waited / sums.requests
     if share >= WAIT_SHARE:
         mean = sums.wait / sums.waited
-        more = (
-            f"it is in memory on {loaded_on} of the {present_on} nodes that have it: warm it up on another"
-            if loaded_on < present_on
-            else f"it is in memory on all {present_on} nodes that have it: put it on another node"
-        )
-        found.append(
-            Advice(
-                model,
-                "queue_waits",
-                f"{sums.waited} of {told} had to wait in the queue, for {mean:.1f} s on average; {more}.",
-                {
-                    "requestsPerMinute": round(per_minute, 3),
-                    "waitShare": round(share, 4),
-                    "meanWait": round(mean * 1000, 1),
-                },
-            )
-        )
+        reason = _waits(f"{sums.waited} of {told}", mean, loaded_on, present_on)
+        waits = {"waitShare": round(share, 4), "meanWait": round(mean * 1000, 1)}
+        found.append(Advice(model, "queue_waits", reason, figures | waits))
     return found
+
+
+def _cold(told: str, load: float | None) -> str:
+    seconds = f", which takes {load:.1f} s" if load is not None else ""
+    return (
+        f"{told} came when the model was not in memory and began a load{seconds}: "
+        "keep it in memory for longer (models.keep_alive_for) or warm it up ahead (models.prewarm)."
+    )
+
+
+def _waits(told: str, mean: float, loaded_on: int, present_on: int) -> str:
+    more = (
+        f"it is in memory on {loaded_on} of the {present_on} nodes that have it: warm it up on another"
+        if loaded_on < present_on
+        else f"it is in memory on all {present_on} nodes that have it: put it on another node"
+    )
+    return f"{told} had to wait in the queue, for {mean:.1f} s on average; {more}."

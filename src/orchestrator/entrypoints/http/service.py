@@ -19,6 +19,9 @@ from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history import Analytics
 from orchestrator.services.keys import Keyring
 from orchestrator.services.metrics import Metrics
+from orchestrator.services.models.demand import DemandWatch
+from orchestrator.services.models.residency import FleetMemory
+from orchestrator.services.models.warmup import Warmups
 from orchestrator.settings import Settings
 
 
@@ -41,6 +44,9 @@ class HttpService(Protocol):
     drain: Drain
     metrics: Metrics
     analytics: Analytics
+    fleet_memory: FleetMemory
+    warmups: Warmups
+    demand: DemandWatch
     started_at: float  # seconds since the epoch
     log_entries: LogBook
     stopping: asyncio.Event  # set with the first moment of a shutdown: streams that have no end of their own end

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from orchestrator.domain.demand import Advice, Demand, Sums, advise
-from orchestrator.domain.dialects import ENDPOINTS, Operation
+from orchestrator.domain.dialects import ENDPOINTS, Endpoint
 from orchestrator.domain.node import Dialect
 from orchestrator.domain.placement import PlacementRequest
 from orchestrator.ports.record import RequestRecord
@@ -60,8 +60,8 @@ class DemandWatch:
             try:
                 await self.unload_idle()
                 self.prewarm()
-            except Exception:
-                _log.exception("bug")  # a loop that ends would be missed by nobody
+            except Exception as error:  # noqa: BLE001 - process edge: logged whole, and the next look may go well
+                _log.error("bug", exc_info=error)
             await sleep(EVERY)
 
     # What is asked for
@@ -162,16 +162,15 @@ class DemandWatch:
         """Whether some node has it in memory, or is about to."""
         running = any(job.model == model and job.status.running for job in self._warmups.jobs.values())
         return running or any(
-            not node.state.loaded or model in node.state.loaded
+            node.state.loaded is None or model in node.state.loaded  # who does not tell serves what it lists
             for node in self._fleet.nodes.values()
-            if node.healthy and self._fleet.name_on(node, model) and (node.state.loaded is None or node.state.loaded)
+            if node.healthy and self._fleet.name_on(node, model)
         )
 
     def _roomy(self, model: str) -> str | None:
         """The node that placement would have load the model, if that puts out no model that is in use."""
         fleet, placement = self._fleet, self._gateway.placement
-        endpoint = next(one for one in ENDPOINTS if one.operation is self._operation(model))
-        candidates = fleet.candidates(model, endpoint)
+        candidates = fleet.candidates(model, self._endpoint(model))
         if not candidates.mask:
             return None
         for one in placement.explain(candidates, PlacementRequest(model), fleet.clock.now, POLICY):
@@ -190,10 +189,10 @@ class DemandWatch:
         uses = [self._memory.last_used(node, model) for model in node.state.loaded or ()]
         return all(used is None or now - used > CALM for used in uses)
 
-    def _operation(self, model: str) -> Operation:
+    def _endpoint(self, model: str) -> Endpoint:
         entries = self._fleet.catalogue.nodes(model).values()
         told = {name for entry in entries for name in entry.capabilities}
-        return Operation.EMBED if "embedding" in told and "completion" not in told else Operation.CHAT
+        return ENDPOINTS["/api/embed" if "embedding" in told and "completion" not in told else "/api/chat"]
 
     def _failed_lately(self, node_id: str, model: str, now: float) -> bool:
         job = self._warmups.jobs.get((node_id, model))

@@ -12,6 +12,7 @@ from orchestrator.entrypoints.http.admin import (
     bans,
     breakers,
     config,
+    fleet_models,
     keys,
     logs,
     metrics_json,
@@ -34,4 +35,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     analytics_requests.router,
     analytics_decisions.router,
     metrics_json.router,
+    fleet_models.router,  # behind other routes below /models: its paths hold models' names
 )
