@@ -185,6 +185,7 @@ async def test_bans(tmp_path: Path) -> None:
             "reason": "too slow",
             "until": None,
             "timeLeft": None,
+            "remainingMs": None,
             "createdAt": 0,
             "createdBy": "anonymous",
         }

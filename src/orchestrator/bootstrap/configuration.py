@@ -22,6 +22,7 @@ from orchestrator.ports.overrides import OverrideStore
 from orchestrator.services.configuration import Configuration
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
+from orchestrator.services.fleet.recovery_tests import RecoveryTests
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history import Cleanup, DecisionSampler, Recorder
 from orchestrator.services.models.demand import DemandWatch
@@ -198,6 +199,7 @@ class LiveParts:
         set_level: Level,
         history: LiveHistory,
         models: LiveModels,
+        tests: RecoveryTests,
     ) -> None:
         self.clock = fleet.clock
         self._fleet = fleet
@@ -206,6 +208,7 @@ class LiveParts:
         self._set_level = set_level
         self._history = history
         self._models = models
+        self._tests = tests
 
     def __call__(self, old: Settings, new: Settings) -> None:
         """Raises what a value refuses, before anything else is changed."""
@@ -233,6 +236,7 @@ class LiveParts:
             self._set_level(new.logging.level)
         self._history(new)
         self._models(new)
+        self._tests.rules = values.recovery_test_rules(new)
         gateway.admitting.pump()
 
     def _rename(self, old: Settings, new: Settings) -> None:

@@ -35,6 +35,8 @@ from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
 from orchestrator.services.fleet.identify import Identifier
 from orchestrator.services.fleet.library import Library
+from orchestrator.services.fleet.recovery import RecoveryLog
+from orchestrator.services.fleet.recovery_tests import RecoveryTests
 from orchestrator.services.fleet.registry import Registry
 from orchestrator.services.flushing import keep_flushing
 from orchestrator.services.gateway.drain import Drain
@@ -67,6 +69,8 @@ class Service:
     fleet: Fleet
     health: Health
     registry: Registry
+    recoveries: RecoveryLog
+    recovery_tests: RecoveryTests
     library: Library
     gateway: Gateway
     keyring: Keyring
@@ -132,6 +136,8 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
             keep(stack, service.cleanup.run(asyncio.sleep))
         stack.callback(service.drain.stop)
         keep(stack, service.health.run())
+        stack.push_async_callback(service.recovery_tests.stop)
+        keep(stack, service.recovery_tests.run(asyncio.sleep))
         keep(stack, keep_flushing(service.registry.flush, BREAKERS_SECONDS, log_storage, asyncio.sleep))
         keep(stack, keep_flushing(service.keyring.flush, KEYS_SECONDS, log_storage, asyncio.sleep))
         stack.callback(service.gateway.stop)
@@ -158,6 +164,8 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     health = Health(fleet, probes(upstream), values.health_rules(settings))
     FleetEvents(fleet, health)
     registry = Registry(fleet, health, upstream, storage)
+    recoveries = RecoveryLog(fleet, health)
+    recovery_tests = RecoveryTests(fleet, health, upstream, recoveries, values.recovery_test_rules(settings))
     library = Library(fleet, health, upstream)
     gateway = _gateway(settings, fleet, upstream, rand)
     warmups = Warmups(fleet, health, upstream, values.warmup_rules(settings))
@@ -169,7 +177,7 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     sampler = DecisionSampler(gateway, recorder.waiting.decide, per_second=history.decisions_per_second)
     cleanup = Cleanup(storage.history, values.retention(settings), clock.wall)
     history_parts, model_parts = LiveHistory(recorder, sampler, cleanup), LiveModels(warmups, demand)
-    parts = LiveParts(fleet, health, gateway, set_level, history_parts, model_parts)
+    parts = LiveParts(fleet, health, gateway, set_level, history_parts, model_parts, recovery_tests)
     return Service(
         loaded=start,
         clock=clock,
@@ -178,6 +186,8 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         fleet=fleet,
         health=health,
         registry=registry,
+        recoveries=recoveries,
+        recovery_tests=recovery_tests,
         library=library,
         gateway=gateway,
         keyring=keyring,

@@ -16,6 +16,7 @@ from orchestrator.domain.queue import QueuePolicy
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.ports.history import Retention
 from orchestrator.services.fleet.health import HealthRules
+from orchestrator.services.fleet.recovery_tests import RecoveryTestRules
 from orchestrator.services.gateway.limits import FORWARDED, Limits
 from orchestrator.services.models.demand import DemandRules
 from orchestrator.services.models.warmup import WarmupRules
@@ -77,6 +78,11 @@ def breaker_policy(settings: Settings) -> BreakerPolicy:
         recovery_successes=breaker.recovery_success_threshold,
         half_open_time=breaker.half_open_time,
     )
+
+
+def recovery_test_rules(settings: Settings) -> RecoveryTestRules:
+    breaker = settings.circuit_breaker
+    return RecoveryTestRules(breaker.recovery_tests, breaker.recovery_test_interval, breaker.recovery_test_timeout)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

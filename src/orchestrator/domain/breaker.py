@@ -44,7 +44,6 @@ class Breaker:
     """
 
     __slots__ = (
-        "_last_error_type",
         "_streak_lasting",
         "_trial_at",
         "_window",
@@ -57,6 +56,7 @@ class Breaker:
         "generation",
         "half_open_at",
         "history",
+        "last_error_type",
         "last_failure_at",
         "last_failure_reason",
         "last_success_at",
@@ -102,7 +102,7 @@ class Breaker:
     def _clear(self) -> None:
         self._window = BreakerWindow(self.policy.window)
         self._streak_lasting = 0
-        self._last_error_type = ""
+        self.last_error_type = ""
         self.last_failure_reason = ""
         self.consecutive_failures = 0
         self.consecutive_successes = 0
@@ -158,7 +158,7 @@ class Breaker:
             return
         self.last_failure_at = now
         self.last_failure_reason = failure.reason or failure.kind.value
-        self._last_error_type = kind = error_type(failure.kind)
+        self.last_error_type = kind = error_type(failure.kind)
         self.failure_total += 1
         self.error_counts[kind] = self.error_counts.get(kind, 0) + 1
         if self.state is _OPEN or (admission is not None and admission != self.generation):
@@ -218,6 +218,11 @@ class Breaker:
         return None if self.open_until is None else max(self.open_until - max(now, self.opened_at), 0.0)
 
     @property
+    def idle_since(self) -> float:
+        """When the last trial began, or the half-open state."""
+        return max(self.half_open_at, self._trial_at)
+
+    @property
     def threshold(self) -> int:
         """Failures in a row that open it: fewer of a lasting kind, more of a passing one (fleet contract 3.5)."""
         policy = self.policy
@@ -227,7 +232,7 @@ class Breaker:
         if self._streak_lasting * 2 > count:
             return max(policy.min_threshold, policy.threshold - policy.adjustment)
         passing = count - self._streak_lasting
-        if self._last_error_type != "rateLimited" and passing > 0.7 * count:
+        if self.last_error_type != "rateLimited" and passing > 0.7 * count:
             return min(policy.max_threshold, policy.threshold + policy.adjustment)
         return policy.threshold
 
@@ -253,7 +258,7 @@ class Breaker:
             "consecutive_successes": self.consecutive_successes,
             "threshold": self.threshold,
             "last_failure_reason": self.last_failure_reason,
-            "last_error_type": self._last_error_type,
+            "last_error_type": self.last_error_type,
             "reason": self.reason,
             "forced": self.forced,
             "opened_at": self.opened_at,

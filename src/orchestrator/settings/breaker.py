@@ -35,6 +35,19 @@ class CircuitBreaker(Section):
         300.0, "When a trial without a verdict is given up, in seconds.", live=True, gt=0
     )
     recovery_success_threshold: int = setting(3, "Successful trials that close a breaker.", live=True, ge=1, le=100)
+    recovery_tests: bool = setting(
+        True, "Whether half-open breakers that no traffic tries are tested; no test loads a model.", live=True
+    )
+    recovery_test_interval: Duration = setting(
+        2.0,
+        "How long traffic has the first go, and the time between two tests of a breaker, in seconds.",
+        live=True,
+        ge=0.1,
+        le=3600,
+    )
+    recovery_test_timeout: Duration = setting(
+        120.0, "How long a test of a model may take, in seconds.", live=True, gt=0, le=3600
+    )
     slow_first_token: Duration | None = setting(
         None, "A first token later than this counts as a failure, in seconds; none: never.", live=True, gt=0
     )

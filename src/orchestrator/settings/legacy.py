@@ -109,6 +109,8 @@ KEYS: Mapping[str, LegacyKey] = {
     "circuitBreaker.halfOpenTimeout": _ms("circuit_breaker.half_open_time"),
     "circuitBreaker.halfOpenMaxRequests": _same("circuit_breaker.half_open_max_requests"),
     "circuitBreaker.recoverySuccessThreshold": _same("circuit_breaker.recovery_success_threshold"),
+    "recoveryTest.serverCooldownMs": _ms("circuit_breaker.recovery_test_interval"),
+    "recoveryTest.modelTestTimeoutMs": _ms("circuit_breaker.recovery_test_timeout"),
     "circuitBreaker.errorRateWindow": _ms("circuit_breaker.error_rate_window"),
     "circuitBreaker.errorRateThreshold": _same("circuit_breaker.error_rate_threshold"),
     "circuitBreaker.adaptiveThresholds": _same("circuit_breaker.adaptive_thresholds"),
@@ -174,7 +176,8 @@ INERT: Mapping[str, str] = {
     "tags": "the list of models comes from the last probe: healthCheck decides",
     "retry.retryableStatusCodes": "every 5xx and 429 goes to another node",
     "cooldown.failureCooldownMs": "rests and breakers grow with each failure",
-    "recoveryTest": "a breaker recovers by real requests",
+    "recoveryTest.maxWaitForInFlightMs": "a test goes to a server that has room",
+    "recoveryTest.tagsTestTimeoutMs": "healthCheck.timeoutMs decides",
     "modelManager": "loads are measured, not configured",
     "storage": "see database and history",
 }

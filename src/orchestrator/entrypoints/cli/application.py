@@ -28,6 +28,7 @@ from orchestrator.entrypoints.cli.models import models
 from orchestrator.entrypoints.cli.nodes import nodes
 from orchestrator.entrypoints.cli.options import PLAIN, Format
 from orchestrator.entrypoints.cli.queue import queue
+from orchestrator.entrypoints.cli.recovery import recovery
 from orchestrator.entrypoints.cli.requests import requests
 from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, Serve
 from orchestrator.entrypoints.cli.start import start
@@ -56,6 +57,7 @@ SHOWN_BY = {
     "models": "list",
     "queue": "show",
     "breakers": "list",
+    "recovery": "list",
     "bans": "list",
     "keys": "list",
     "requests": "list",
@@ -78,6 +80,7 @@ for command in (
     chat,
     queue,
     breakers,
+    recovery,
     bans,
     keys,
     config,

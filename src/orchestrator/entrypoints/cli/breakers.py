@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.connection import Connection, segment
+from orchestrator.entrypoints.cli.failure import CommandFailed
 from orchestrator.entrypoints.cli.nodes import done
 from orchestrator.entrypoints.cli.options import HERE, Flag, Remote, Seconds
 
@@ -124,6 +125,26 @@ def reset(node: str, model: str | None = None, /, *, remote: Remote = HERE) -> N
     with Connection(remote) as connection:
         answer = connection.admin("POST", path)
     done(remote, answer, f"{answer['message']}.")
+
+
+@breakers.command(name="test")
+def make_test(node: str, model: str = OF_NODE, /, *, remote: Remote = HERE) -> None:
+    """Test a half-open breaker now; a pass counts as a successful trial.
+
+    Examples: `orchestrator breakers test gpu1`, `orchestrator breakers test gpu1 llama3`
+
+    Parameters
+    ----------
+    node
+        The node.
+    model
+        The model, which is loaded if need be; without it, the node's own breaker, by a probe.
+    """
+    with Connection(remote) as connection:
+        answer = connection.admin("POST", f"/servers/{segment(node)}/models/{segment(model)}/recovery-test")
+    if not answer["success"]:
+        raise CommandFailed(f"{answer['message']}: {answer['error']}", details={"breakerState": answer["breakerState"]})
+    done(remote, answer, f"{answer['message']}; it is {answer['breakerState']}.")
 
 
 def _force(remote: Remote, node: str, model: str, action: str, body: Any = None) -> None:

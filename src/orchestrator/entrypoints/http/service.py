@@ -13,6 +13,8 @@ from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
 from orchestrator.services.fleet.identify import Identifier
 from orchestrator.services.fleet.library import Library
+from orchestrator.services.fleet.recovery import RecoveryLog
+from orchestrator.services.fleet.recovery_tests import RecoveryTests
 from orchestrator.services.fleet.registry import Registry
 from orchestrator.services.gateway.drain import Drain
 from orchestrator.services.gateway.gateway import Gateway
@@ -36,6 +38,8 @@ class HttpService(Protocol):
     fleet: Fleet
     health: Health
     registry: Registry
+    recoveries: RecoveryLog
+    recovery_tests: RecoveryTests
     library: Library
     gateway: Gateway
     keyring: Keyring

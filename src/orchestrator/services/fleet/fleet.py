@@ -36,6 +36,7 @@ from orchestrator.services.fleet.route import Route, capable
 Passes = tuple[int, int]
 # Faults that say something about the whole node, and not just about one of its models.
 OF_THE_NODE = frozenset({FailureKind.CONNECT, FailureKind.AUTH})
+BLOCKED = Rejection.BREAKER_OPEN
 
 
 class Fleet:
@@ -57,16 +58,16 @@ class Fleet:
         self.aliases: dict[str, Alias] = {}
         self.catalogue = Catalogue.build({}, ())
         self.policy = policy
+        self.tripped: dict[tuple[str, str], Breaker] = {}  # those that are not closed
         self.dirty: set[tuple[str, str]] = set()  # breakers that changed since they were last saved
         self.on_breaker: list[Callable[[Breaker, Transition], None]] = []
         self.on_lost: list[Callable[[str], None]] = []  # a node left, or came back with nothing in memory
-        self._rand = rand
+        self.rand = rand
         self._secret_of = secret_of
         self._by_index: dict[int, FleetNode] = {}
         self._resolved: dict[str, Resolved] = {}
         self._candidates: dict[tuple[str, str], CandidateSet] = {}
         self._routes: dict[str, dict[str, Route]] = {}
-        self._open: dict[tuple[str, str], Breaker] = {}
 
     # Who is there
 
@@ -89,8 +90,8 @@ class Fleet:
         if node is not None:
             self.roster.leave(node.state)
             del self._by_index[node.state.index]
-            for key in [key for key in self._open if key[0] == node_id]:
-                del self._open[key]
+            for key in [key for key in self.tripped if key[0] == node_id]:
+                del self.tripped[key]
             self.dirty = {key for key in self.dirty if key[0] != node_id}
             self.rebuild()
             for listener in self.on_lost:
@@ -208,8 +209,10 @@ class Fleet:
         """The error for a model that no node may serve now, with the time after which that may change."""
         reasons = [self.rejection(node, model, endpoint) or Rejection.NO_ROOM for node in self.nodes.values()]
         error = no_candidate(model, reasons)
-        if Rejection.BREAKER_OPEN in reasons:
+        if BLOCKED in reasons:
             error.retry_after = self.reopens_in(model)
+            for node in [node for node, why in zip(self.nodes.values(), reasons, strict=True) if why is BLOCKED]:
+                node.block(model)
         return error
 
     def reopens_in(self, model: str) -> float:
@@ -312,10 +315,10 @@ class Fleet:
         """Tells the breakers of a fault. Only what concerns every model of a node counts against the node."""
         now = self.clock.epoch
         if failure.kind in OF_THE_NODE:
-            node.breaker.failure(now, failure, passes[0], self._rand())
+            node.breaker.failure(now, failure, passes[0], self.rand())
         else:
             node.breaker.release(now, passes[0])
-        pair.breaker.failure(now, failure, passes[1], self._rand())
+        pair.breaker.failure(now, failure, passes[1], self.rand())
 
     def released(self, node: FleetNode, pair: Pair, passes: Passes | None) -> None:
         """A request ended without a verdict on the node: the client left, or was wrong."""
@@ -337,9 +340,9 @@ class Fleet:
         key = (breaker.node, breaker.model)
         self.dirty.add(key)
         if breaker.state is BreakerState.CLOSED:
-            self._open.pop(key, None)
+            self.tripped.pop(key, None)
         else:
-            self._open[key] = breaker
+            self.tripped[key] = breaker
         self.invalidate()
         for listener in self.on_breaker:
             listener(breaker, transition)
@@ -353,7 +356,7 @@ class Fleet:
             breaker = self.pair(node, record.model).breaker if record.model else node.breaker
             breaker.restore(record)
             if breaker.state is not BreakerState.CLOSED:
-                self._open[record.node, record.model] = breaker
+                self.tripped[record.node, record.model] = breaker
         self.invalidate()
 
     def adopt(self, policy: BreakerPolicy) -> None:
@@ -365,7 +368,7 @@ class Fleet:
     def beat(self) -> None:
         """Lets time pass: open breakers come to their trial, bans run out."""
         now = self.clock.epoch
-        for breaker in list(self._open.values()):
+        for breaker in list(self.tripped.values()):
             breaker.tick(now)
         over = [key for key, ban in self.bans.items() if ban.until is not None and now >= ban.until]
         for key in over:

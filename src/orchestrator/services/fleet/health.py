@@ -31,6 +31,7 @@ class Health:
     def __init__(self, fleet: Fleet, probes: Mapping[NodeKind, Probe], rules: HealthRules) -> None:
         self.rules = rules
         self.on_change: list[Callable[[FleetNode], None]] = []
+        self.on_return_look: list[Callable[[FleetNode, NodeReport], None]] = []  # a look at a node that was down
         self._fleet = fleet
         self._probes = probes
         self._due: dict[str, float] = {}  # node id -> monotonic seconds
@@ -116,6 +117,8 @@ class Health:
             healthy = True
         elif not report.healthy and node.failures >= rules.failure_threshold:
             healthy = False
+        for look in self.on_return_look if not node.healthy and not first else ():
+            look(node, report)
         if self._fleet.report(node, report, healthy) or (first and not healthy):
             for listener in self.on_change:
                 listener(node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from orchestrator.domain.breaker import Breaker
+from orchestrator.domain.breaker import Breaker, BreakerState
 from orchestrator.domain.histogram import Histogram
 from orchestrator.domain.node import AdminState, Dialect, ModelEntry, NodeKind, NodeReport, NodeSpec
 from orchestrator.domain.placement import NodeState
@@ -154,3 +154,10 @@ class FleetNode:
         if self.spec.kind is NodeKind.ANTHROPIC:
             return (f"x-api-key: {self.secret}",)
         return (f"Authorization: Bearer {self.secret}",)
+
+    def block(self, model: str) -> None:
+        """Counts a request that an open breaker kept away."""
+        pair = self.pairs.get(model)
+        for breaker in (self.breaker, pair.breaker if pair is not None else None):
+            if breaker is not None and breaker.state is BreakerState.OPEN:
+                breaker.blocked += 1

@@ -138,6 +138,7 @@ class Placing:
             return node
         reason = fleet.rejection(node, name, exchange.endpoint)
         if reason is not None:
+            node.block(name)
             raise NoNode(f"Server '{node.id}' cannot take it: {reason}", details={"model": name})
         if node.state.in_flight >= node.spec.max_concurrency:
             return None

@@ -122,6 +122,7 @@ def _names(service: HttpService, name: str) -> frozenset[str]:
 
 
 def _ban(ban: Ban, now: float) -> dict[str, Any]:
+    left = None if ban.until is None else milliseconds(max(ban.until - now, 0.0))
     return {
         "serverId": ban.node,
         "model": ban.model,
@@ -129,7 +130,8 @@ def _ban(ban: Ban, now: float) -> dict[str, Any]:
         "type": "permanent" if ban.until is None else "temporary",
         "reason": ban.reason,
         "until": None if ban.until is None else milliseconds(ban.until),
-        "timeLeft": None if ban.until is None else milliseconds(max(ban.until - now, 0.0)),
+        "timeLeft": left,
+        "remainingMs": left,
         "createdAt": milliseconds(ban.created_at),
         "createdBy": ban.created_by,
     }
@@ -144,6 +146,7 @@ def _rest(rest: Rest) -> dict[str, Any]:
         "reason": "failures in a row",
         "until": milliseconds(rest.until),
         "timeLeft": milliseconds(rest.left),
+        "remainingMs": milliseconds(rest.left),
         "createdAt": None,
         "createdBy": "",
     }

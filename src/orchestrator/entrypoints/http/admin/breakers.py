@@ -128,6 +128,7 @@ async def reset_server_breakers(request: Request, server_id: str, principal: Pri
     """Closes the server's breaker and those of all its models, and forgets their counts. 404."""
     service = service_of(request)
     node = service.registry.node(server_id)
+    tested = service.recovery_tests.cancel(server_id)
     before, cancelled = await service.registry.reset(server_id, "")
     for model in list(node.pairs):
         cancelled += (await service.registry.reset(server_id, model))[1]
@@ -137,7 +138,7 @@ async def reset_server_breakers(request: Request, server_id: str, principal: Pri
         "message": f"Circuit breakers of {server_id} and its {len(node.pairs)} models are reset",
         "previousState": word(before),
         "currentState": "closed",
-        "testCancelled": cancelled > 0,
+        "testCancelled": tested or cancelled > 0,
         "reset": 1 + len(node.pairs),
     }
 
@@ -147,6 +148,7 @@ async def reset_breaker(request: Request, server_id: str, model: str, principal:
     """Closes a breaker, forgets its counts, and ends the model's rest on this server. 404."""
     service = service_of(request)
     breaker = find(service, server_id, model)
+    tested = service.recovery_tests.cancel(server_id, breaker.model)
     before, cancelled = await service.registry.reset(server_id, breaker.model)
     audit(principal, "breaker.reset", breaker.key)
     return {
@@ -154,7 +156,7 @@ async def reset_breaker(request: Request, server_id: str, model: str, principal:
         "message": f"Circuit breaker {breaker.key} is reset",
         "previousState": word(before),
         "currentState": "closed",
-        "testCancelled": cancelled > 0,
+        "testCancelled": tested or cancelled > 0,
     }
 
 

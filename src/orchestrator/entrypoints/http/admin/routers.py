@@ -18,12 +18,14 @@ from orchestrator.entrypoints.http.admin import (
     metrics_json,
     overview,
     queue,
+    recovery,
     servers,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     overview.router,
     servers.router,
+    recovery.router,  # before the metrics of a pair: /metrics/recovery-tests/{name} is none
     breakers.router,
     bans.router,
     queue.router,
