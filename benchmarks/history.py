@@ -1,156 +1,54 @@
-"""The durable history at a size: bytes for each request, and how long each kind of question takes.
+"""The durable history at a size: bytes for each request, and how long every analytics route takes.
 
-    python -m benchmarks.history --requests 1000000 --database sqlite|postgres
+    python -m benchmarks.history --requests 1000000 --database sqlite|postgres|both
 
-Fills a database of its own with a day of a fleet's traffic, asks what analytics asks, then prunes while it goes on
-appending. PostgreSQL is a private server that is started for it and thrown away. Exits with 1 when a goal is missed.
+Fills a database of its own with the last day of a fleet's traffic and the hours of a month, asks the store what
+analytics asks, asks every analytics route of the real service over HTTP, prunes while it goes on appending, and lets
+the service clean up under traffic. PostgreSQL is a private server that is started for it and thrown away. Exits with 1
+when a goal is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
-import random
 import shutil
 import sys
 import tempfile
 import time
-from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.environment import BUILD, UnavailableError
-from orchestrator.domain.histogram import DURATION_BOUNDS
+from benchmarks import analytics, history_cleanup
+from benchmarks.environment import BUILD, RESULTS, UnavailableError
+from benchmarks.history_traffic import MODELS, NODES, Traffic, summed
 from orchestrator.ports.history import (
-    BUCKETS,
     DAY,
+    EVERY,
     HOUR,
     MINUTE,
-    Candidate,
-    Decision,
     HistoryBatch,
     HistoryStore,
     RequestFilter,
     Retention,
     Rollup,
 )
-from orchestrator.ports.record import Attempt, RequestRecord
+from orchestrator.services.history.sums import PAIRS
+from orchestrator.settings.storage import History
 from orchestrator.storage import open_storage
 
-START = 1_763_596_800  # a midnight
-NODES = [f"node-{n}.fleet" for n in range(10)]
-MODELS = ["llama3.1:8b", "llama3.1:70b", "qwen2.5:32b", "nomic-embed-text", "gemma2:9b", "mistral:7b"]
-ENDPOINTS = ["openai.chat", "openai.embeddings", "ollama.chat"]
-PRINCIPALS = [f"team-{n}" for n in range(40)]
-ERRORS = ["upstream_timeout", "connection_refused", "queue_full", "upstream_error"]
 BATCH = 1000
-BYTES_GOAL, MS_GOAL = 400.0, 200.0
+BYTES_GOAL, SIZE_GOAL, MS_GOAL, BLOCKED_GOAL = 400.0, 400e6, 200.0, 500.0
 REPEATS = 20
-
-
-class Traffic:
-    """A day of requests: most of them well, 4 % in trouble, on nodes and models of unequal popularity."""
-
-    def __init__(self, requests: int, decisions: int) -> None:
-        self._random = random.Random(7)
-        self._gap = DAY / requests
-        self._decision_every = max(1, requests // decisions) if decisions else 0
-        self.made = 0
-
-    def batch(self, size: int) -> HistoryBatch:
-        records = [self._record() for _ in range(size)]
-        decisions = [
-            _decision(record)
-            for number, record in enumerate(records, self.made - size)
-            if self._decision_every and number % self._decision_every == 0
-        ]
-        return HistoryBatch(records, decisions, _summed(records))
-
-    def _record(self) -> RequestRecord:
-        draw = self._random
-        at = START + self.made * self._gap
-        self.made += 1
-        node = NODES[min(int(draw.expovariate(0.4)), 9)]
-        model = MODELS[min(int(draw.expovariate(0.7)), 5)]
-        failed, retried = draw.random() < 0.02, draw.random() < 0.02
-        duration = draw.lognormvariate(0.5, 1.2)
-        error = draw.choice(ERRORS) if failed else ""
-        attempts = [Attempt(node, model, "openai", at, 1, 200, "", "", at + duration)]
-        if failed or retried:
-            attempts[0] = Attempt(node, model, "openai", at, 1, 502, "connection refused", "connect", at + duration)
-        if retried:
-            attempts.append(Attempt(NODES[0], model, "openai", at, 2, 200, "", "", at + duration))
-        return RequestRecord(
-            id=f"{draw.getrandbits(128):032x}",
-            at=at,
-            endpoint=draw.choices(ENDPOINTS, (90, 9, 1))[0],
-            principal=PRINCIPALS[min(int(draw.expovariate(0.2)), 39)],
-            model=model,
-            node=node,
-            status=502 if failed else 200,
-            stream=draw.random() < 0.7,
-            duration=duration,
-            queue_wait=draw.random() / 10 if draw.random() < 0.2 else 0.0,
-            ttft=duration / 4,
-            prompt_tokens=draw.randrange(20, 4000),
-            completion_tokens=draw.randrange(5, 900),
-            estimated=False,
-            attempts=tuple(attempts),
-            error=error,
-            outcome="error" if failed else "cancelled" if draw.random() < 0.005 else "ok",
-        )
-
-
-def _decision(record: RequestRecord) -> Decision:
-    candidates = [
-        Candidate(node, round(0.9 - 0.07 * n, 4), {"load": 0.123 * n, "latency": 0.25, "errors": 0.0})
-        for n, node in enumerate(NODES[:6])
-    ]
-    candidates += [Candidate(node, None, {}, "model not loaded") for node in NODES[6:]]
-    return Decision(
-        record.at, record.id, record.model, record.node, "balanced", "lowest expected wait", tuple(candidates)
-    )
-
-
-def _summed(records: Sequence[RequestRecord]) -> list[Rollup]:
-    groups: dict[tuple[int, str, str, str], list[RequestRecord]] = {}
-    for record in records:
-        key = int(record.at) // MINUTE * MINUTE, record.node, record.model, record.endpoint
-        groups.setdefault(key, []).append(record)
-    return [_rollup(key, group) for key, group in groups.items()]
-
-
-def _rollup(key: tuple[int, str, str, str], records: Sequence[RequestRecord]) -> Rollup:
-    durations, ttfts, failures = [0] * BUCKETS, [0] * BUCKETS, dict[str, int]()
-    for record in records:
-        durations[bisect_left(DURATION_BOUNDS, record.duration)] += 1
-        ttfts[bisect_left(DURATION_BOUNDS, record.ttft or 0.0)] += 1
-        if record.error:
-            failures[record.error] = failures.get(record.error, 0) + 1
-    return Rollup(
-        *key,
-        requests=len(records),
-        answered=sum(record.outcome == "ok" for record in records),
-        errors=sum(record.outcome == "error" for record in records),
-        cancelled=sum(record.outcome == "cancelled" for record in records),
-        streams=sum(record.stream for record in records),
-        chunks=sum(record.completion_tokens for record in records if record.stream),
-        prompt_tokens=sum(record.prompt_tokens for record in records),
-        completion_tokens=sum(record.completion_tokens for record in records),
-        duration_sum=sum(record.duration for record in records),
-        ttft_sum=sum(record.ttft or 0.0 for record in records),
-        queue_wait_sum=sum(record.queue_wait for record in records),
-        durations=tuple(durations),
-        ttfts=tuple(ttfts),
-        failures=failures,
-    )
 
 
 @dataclass
@@ -169,15 +67,18 @@ class Timings:
 
     def p95(self, name: str) -> float:
         """In ms."""
+        return analytics.p95(self.seconds[name]) * 1000
+
+    def told(self, name: str) -> list[float]:
+        """Median, p95 and maximum in ms."""
         ordered = sorted(self.seconds[name])
-        return ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))] * 1000
+        return [round(value, 2) for value in (ordered[len(ordered) // 2] * 1000, self.p95(name), ordered[-1] * 1000)]
 
 
 Question = Callable[[HistoryStore], Awaitable[Sequence[object]]]
 
 
-def _questions(middle: str) -> dict[str, Question]:
-    now = START + DAY
+def _questions(middle: str, now: int) -> dict[str, Question]:
     wanted = {
         "page: newest": RequestFilter(),
         "page: one node": RequestFilter(node=NODES[2]),
@@ -197,14 +98,17 @@ def _questions(middle: str) -> dict[str, Question]:
     }
     found: dict[str, Question] = {name: partial(_page, filtered) for name, filtered in wanted.items()}
     found["page: offset 5,000"] = lambda store: store.requests(RequestFilter(node=NODES[0]), 50, 5000)
-    found["decisions: one node"] = lambda store: store.decisions(since=START, until=now, limit=50, node=NODES[3])
-    found["rollups: 1 h by minute"] = lambda store: store.rollups(since=now - HOUR, until=now, step=MINUTE)
-    found["rollups: 24 h by hour"] = lambda store: store.rollups(since=now - DAY, until=now, step=HOUR)
-    found["rollups: 24 h in one"] = lambda store: store.rollups(since=now - DAY, until=now, step=0)
-    found["rollups: 24 h by 5 minutes, one model"] = lambda store: store.rollups(
-        since=now - DAY, until=now, step=300, model=MODELS[0]
-    )
-    found["rollups: 30 d by day"] = lambda store: store.rollups(since=now - 30 * DAY, until=now, step=DAY)
+    found["decisions: one node"] = lambda store: store.decisions(since=now - DAY, until=now, limit=50, node=NODES[3])
+    for name, span, step, by, brief in (
+        ("1 h by minute", HOUR, MINUTE, (), True),
+        ("6 h by 5 minutes", 6 * HOUR, 300, (), True),
+        ("24 h by minute", DAY, MINUTE, (), True),
+        ("10 h by hour, in full", 10 * HOUR, HOUR, EVERY, False),
+        ("24 h by pair", DAY, 0, PAIRS, False),
+        ("30 d by hour", 30 * DAY, HOUR, (), True),
+        ("10 d by day, in full", 10 * DAY, DAY, EVERY, False),
+    ):
+        found[f"rollups: {name}"] = partial(_rollups, now - span, now, step, by, brief)
     return found
 
 
@@ -227,14 +131,21 @@ async def _append(store: HistoryStore, batch: HistoryBatch) -> int:
     return len(batch.requests)
 
 
-async def _fill_hours(store: HistoryStore, days: int) -> None:
-    """The sums of the days before: as many series as the day has, in every hour."""
-    found = _summed(Traffic(2000, 0).batch(2000).requests)
+async def _rollups(
+    since: int, until: int, step: int, by: Sequence[str], brief: bool, store: HistoryStore
+) -> Sequence[object]:
+    return await store.rollups(since=since, until=until, step=step, by=by, brief=brief)
+
+
+async def _fill_hours(store: HistoryStore, start: int, days: int) -> None:
+    """The sums of the days before: as many series as the day has, in every hour. Their minutes are gone."""
+    await store.prune(Retention(40 * DAY, 10**9, 40 * DAY, 10**9, 2 * DAY, 90 * DAY), float(start + 2 * DAY), 1)
+    found = summed(Traffic(2000, 0, start).batch(2000).requests)
     series = {(rollup.node, rollup.model, rollup.endpoint): rollup for rollup in found}.values()
+    midnight = start // DAY * DAY
     for day in range(1, days):
-        hours = (START - day * DAY + hour * HOUR for hour in range(24))
-        await store.append(HistoryBatch(rollups=[_moved(rollup, start) for start in hours for rollup in series]))
-    await store.prune(Retention(10 * DAY, 10**9, 10 * DAY, 10**9, 2 * DAY, 90 * DAY), float(START + DAY), 1)
+        hours = (midnight - day * DAY + hour * HOUR for hour in range(24))
+        await store.append(HistoryBatch(rollups=[_moved(rollup, hour) for hour in hours for rollup in series]))
 
 
 def _moved(rollup: Rollup, start: int) -> Rollup:
@@ -252,7 +163,7 @@ def _moved(rollup: Rollup, start: int) -> Rollup:
 
 async def _prune_beside(store: HistoryStore, traffic: Traffic, requests: int, timings: Timings) -> None:
     """A tenth of the requests goes, in steps of a thousand rows, while batches keep coming."""
-    kept = Retention(10 * DAY, requests * 9 // 10, 10 * DAY, 10**9, 2 * DAY, 90 * DAY)
+    kept = Retention(40 * DAY, requests * 9 // 10, 40 * DAY, 10**9, 2 * DAY, 90 * DAY)
     done = asyncio.Event()
 
     async def appends() -> None:
@@ -265,38 +176,49 @@ async def _prune_beside(store: HistoryStore, traffic: Traffic, requests: int, ti
     try:
         deleted = 1
         while deleted:
-            deleted = await timings.time("prune 1,000 rows", lambda: store.prune(kept, float(START + DAY), 1000))
+            deleted = await timings.time(
+                "prune 1,000 rows", lambda: store.prune(kept, float(traffic.start + DAY), 1000)
+            )
     finally:
         done.set()
         await appending
 
 
-async def _measure(url: str, requests: int, decisions: int, console: Console) -> bool:
-    timings, traffic = Timings(), Traffic(requests, decisions)
+async def _store(url: str, requests: int, decisions: int, console: Console) -> dict[str, Any]:
+    """Fills, and asks the store; what was found, with a request's id and a time from the middle."""
+    timings, traffic = Timings(), Traffic(requests, decisions, int(time.time()) // MINUTE * MINUTE - DAY)
     async with open_storage(url) as storage:
         store = storage.history
         before = (await store.size()).bytes
         middle = await _fill(store, traffic, requests, timings)
         full = await store.size()
         console.print(f"filled: {(full.bytes - before) / requests:.0f} bytes a request", style="dim")
-        await _fill_hours(store, 30)
-        questions = _questions(middle)
+        await _fill_hours(store, traffic.start, 30)
+        size = await store.size()
+        questions = _questions(middle, traffic.start + DAY)
         for name, question in questions.items():
             for _ in range(REPEATS):
                 await timings.time(name, partial(question, store))
         for _ in range(REPEATS):
             await timings.time("size", lambda: _size(store))
-        await _prune_beside(store, traffic, requests, timings)
-        after = await store.size()
-    each = (full.bytes - before) / requests
     _print(console, timings)
-    console.print(
-        f"{each:.0f} bytes a request in all ({full.requests:,} requests, {full.decisions:,} decisions, "
-        f"{full.rollups:,} sums: {full.bytes / 1e6:.0f} MB); after pruning {after.bytes / 1e6:.0f} MB"
-    )
-    slow = [name for name in questions if timings.p95(name) >= MS_GOAL]
-    console.print(f"goals: {each:.0f} < {BYTES_GOAL:.0f} bytes; over {MS_GOAL:.0f} ms: {', '.join(slow) or 'none'}")
-    return each < BYTES_GOAL and not slow
+    return {
+        "bytes_per_request": round((full.bytes - before) / requests),
+        "size": asdict(size),
+        "slow": [name for name in questions if timings.p95(name) >= MS_GOAL],
+        "middle": (middle, float(traffic.start + DAY // 2)),
+        "store_ms": {name: timings.told(name) for name in timings.seconds},
+    }
+
+
+async def _pruning(url: str, requests: int, console: Console) -> dict[str, list[float]]:
+    timings = Timings()
+    traffic = Traffic(requests, 0, int(time.time()) - DAY)
+    traffic.made = requests  # from now on
+    async with open_storage(url) as storage:
+        await _prune_beside(storage.history, traffic, requests, timings)
+    _print(console, timings)
+    return {name: timings.told(name) for name in timings.seconds}
 
 
 async def _size(store: HistoryStore) -> int:
@@ -305,12 +227,49 @@ async def _size(store: HistoryStore) -> int:
 
 def _print(console: Console, timings: Timings) -> None:
     table = Table("what", "rows", "median ms", "p95 ms", "max ms")
-    for name, seconds in timings.seconds.items():
-        median = sorted(seconds)[len(seconds) // 2] * 1000
-        table.add_row(
-            name, f"{timings.rows[name]:,}", f"{median:.1f}", f"{timings.p95(name):.1f}", f"{max(seconds) * 1000:.1f}"
-        )
+    for name in timings.seconds:
+        table.add_row(name, f"{timings.rows[name]:,}", *(f"{value:.1f}" for value in timings.told(name)))
     console.print(table)
+
+
+def _print_routes(console: Console, answers: Sequence[analytics.Answer]) -> None:
+    """Of each route the question that took longest."""
+    table = Table("route", "slowest question", "median ms", "p95 ms", "first ms", "KB")
+    worst: dict[str, analytics.Answer] = {}
+    for one in answers:
+        if one.route not in worst or one.p95 > worst[one.route].p95:
+            worst[one.route] = one
+    for route, one in worst.items():
+        figures = (f"{one.median:.1f}", f"{one.p95:.1f}", f"{one.first:.1f}", f"{one.bytes / 1000:,.0f}")
+        table.add_row(route, one.query.removeprefix("/analytics/"), *figures)
+    console.print(table)
+
+
+def _measure(url: str, requests: int, decisions: int, console: Console) -> dict[str, Any]:
+    """Everything on one database, and which goals were missed."""
+    found = asyncio.run(_store(url, requests, decisions, console))
+    answers = analytics.measure(url, *found.pop("middle"))
+    found["load_average"] = os.getloadavg()[1]  # of the minutes in which the routes were asked
+    _print_routes(console, answers)
+    found["routes_ms"] = [asdict(one) for one in answers]
+    found["pruning_ms"] = pruned = asyncio.run(_pruning(url, requests, console))
+    found["cleanup"] = cleaned = history_cleanup.measure(url, requests * 8 // 10)
+    console.print(f"clean-up of the service under traffic: {cleaned}")
+    blocked = max(pruned[name][2] for name in pruned if name.startswith("append"))
+    found["missed"] = [
+        *(f"the store, {name}" for name in found.pop("slow")),
+        *(f"{one.query}: {one.p95:.0f} ms" for one in answers if one.p95 >= MS_GOAL),
+        *([f"{found['bytes_per_request']} bytes a request"] if found["bytes_per_request"] >= BYTES_GOAL else []),
+        *([f"{found['size']['bytes'] / 1e6:.0f} MB"] if found["size"]["bytes"] >= SIZE_GOAL else []),
+        *([f"an append waited {blocked:.0f} ms for pruning"] if blocked >= BLOCKED_GOAL else []),
+        *history_cleanup.missed(cleaned, MS_GOAL),
+    ]
+    slowest = max(answers, key=lambda one: one.p95)
+    megabytes = found["size"]["bytes"] / 1e6
+    console.print(f"{found['bytes_per_request']} bytes a request; {megabytes:.0f} MB with a month of sums")
+    console.print(f"slowest of {len(answers)} questions: {slowest.query} {slowest.p95:.0f} ms at p95")
+    console.print(f"an append waited {blocked:.0f} ms at most; missed: {'; '.join(found['missed']) or 'nothing'}")
+    return found
 
 
 @contextmanager
@@ -330,20 +289,29 @@ def _database(kind: str, folder: Path) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=(__doc__ or "").splitlines()[0])
+    most = History().most_decisions
     parser.add_argument("--requests", type=int, default=1_000_000, help="how many (default: 1,000,000)")
-    parser.add_argument("--decisions", type=int, default=100_000, help="how many of them have one (default: 100,000)")
-    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
-    options, console = parser.parse_args(arguments), Console(width=120)
+    parser.add_argument("--decisions", type=int, default=most, help=f"how many of them have one (default: {most:,})")
+    parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of history-DATABASE.json")
+    options, console = parser.parse_args(arguments), Console(width=140)
     BUILD.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=BUILD))
-    try:
-        with _database(options.database, folder) as url:
-            return 0 if asyncio.run(_measure(url, options.requests, options.decisions, console)) else 1
-    except UnavailableError as error:
-        console.print(f"cannot run: {error}", style="red")
-        return 2
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    missed = False
+    for kind in ("sqlite", "postgres") if options.database == "both" else (options.database,):
+        folder = Path(tempfile.mkdtemp(dir=BUILD))
+        console.rule(kind)
+        try:
+            with _database(kind, folder) as url:
+                found = _measure(url, options.requests, options.decisions, console)
+        except UnavailableError as error:
+            console.print(f"cannot run: {error}", style="red")
+            return 2
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / f"history-{kind}.json").write_text(json.dumps({"database": kind, **found}, indent=1) + "\n")
+        missed = missed or bool(found["missed"])
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -160,13 +160,17 @@ async def test_capacity_and_trends_promise_nothing_without_data(tmp_path: Path) 
         }
         for forecast in capacity["forecast"].values():
             assert (forecast["confidence"], forecast["recommendation"]) == (0, "stable")
+        assert capacity["idle"] is True
+        assert capacity["recommendations"] == ["Idle: no request came in the last 24 hours."]
         trends = capacity["trends"]
         assert len(trends["requestsPerHour"]) == len(trends["timestamps"]) == len(trends["saturationLevels"]) == 24
         for metric in ("latency", "errors", "throughput"):
             analysis = (await get(api, f"trends/{metric}"))["analysis"]
             assert (analysis["direction"], analysis["slope"], analysis["confidence"]) == ("stable", 0, 0)
         await ask(running, 2)
-        assert (await get(api, "capacity"))["trends"]["requestsPerHour"][-1] == 2
+        capacity = await get(api, "capacity")
+        assert capacity["trends"]["requestsPerHour"][-1] == 2
+        assert (capacity["idle"], capacity["recommendations"]) == (False, [])
 
 
 async def test_export(tmp_path: Path) -> None:

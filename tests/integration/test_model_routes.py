@@ -248,7 +248,7 @@ async def test_an_opened_library_acts_on_the_server_that_is_named(
 ) -> None:
     config = fleet(("a", "ollama", a), ("b", "ollama", b), models={"pull_enabled": True})
     async with running_service(config, tmp_path) as running:
-        assert (await http.post(f"{running.url}/api/pull", json={"model": "x"})).status_code == 400
+        assert (await http.post(f"{running.url}/api/push", json={"model": "x"})).status_code == 400
         assert (await http.post(f"{running.url}/api/pull?server=zz", json={"model": "x"})).status_code == 404
 
         pulled = await http.post(f"{running.url}/api/pull?server=b", json={"model": "new"})
@@ -274,14 +274,14 @@ async def test_an_opened_library_acts_on_the_server_that_is_named(
         await running.until(lambda: running.service.fleet.catalogue.by_model()["llama3:latest"] == ["b"])
 
 
-async def test_a_pull_that_breaks_off_does_not_end_cleanly(
+async def test_a_push_that_breaks_off_does_not_end_cleanly(
     a: ModelServer, tmp_path: Path, http: httpx2.AsyncClient
 ) -> None:
     config = fleet(("a", "ollama", a), models={"pull_enabled": True})
     async with running_service(config, tmp_path) as running:
-        a.mode("cut", after=2, path="/api/pull")
+        a.mode("cut", after=2, path="/api/push")
         with pytest.raises(httpx2.RemoteProtocolError):
-            await http.post(f"{running.url}/api/pull?server=a", json={"model": "new"})
+            await http.post(f"{running.url}/api/push?server=a", json={"model": "llama3"})
 
 
 # Real clients

@@ -26,7 +26,9 @@ from orchestrator.services.fleet.recovery_tests import RecoveryTests
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history import Cleanup, DecisionSampler, Recorder
 from orchestrator.services.models.demand import DemandWatch
+from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.warmup import Warmups
+from orchestrator.services.workers import Workers
 from orchestrator.settings import NO_FILE, Loaded, Origin, Settings, apply, diff, dump, live_paths, load
 from orchestrator.settings.document_change import masked, steps
 from orchestrator.settings.key import keys
@@ -177,15 +179,17 @@ class LiveHistory:
 
 
 class LiveModels:
-    """Hands changed settings to what keeps models in memory."""
+    """Hands changed settings to what keeps models in memory and on disks."""
 
-    def __init__(self, warmups: Warmups, demand: DemandWatch) -> None:
+    def __init__(self, warmups: Warmups, demand: DemandWatch, jobs: ModelJobs) -> None:
         self._warmups = warmups
         self._demand = demand
+        self._jobs = jobs
 
     def __call__(self, new: Settings) -> None:
         self._warmups.rules = values.warmup_rules(new)
         self._demand.rules = values.demand_rules(new)
+        self._jobs.rules = values.job_rules(new)
 
 
 class LiveParts:
@@ -200,6 +204,7 @@ class LiveParts:
         history: LiveHistory,
         models: LiveModels,
         tests: RecoveryTests,
+        workers: Workers,
     ) -> None:
         self.clock = fleet.clock
         self._fleet = fleet
@@ -209,6 +214,7 @@ class LiveParts:
         self._history = history
         self._models = models
         self._tests = tests
+        self._workers = workers
 
     def __call__(self, old: Settings, new: Settings) -> None:
         """Raises what a value refuses, before anything else is changed."""
@@ -237,6 +243,7 @@ class LiveParts:
         self._history(new)
         self._models(new)
         self._tests.rules = values.recovery_test_rules(new)
+        self._workers.rules = values.worker_rules(new)
         gateway.admitting.pump()
 
     def _rename(self, old: Settings, new: Settings) -> None:

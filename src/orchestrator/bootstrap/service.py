@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 from orchestrator import __version__
 from orchestrator.adapters.anthropic.probe import AnthropicProbe
@@ -20,6 +21,7 @@ from orchestrator.adapters.prometheus import PrometheusExposition
 from orchestrator.bootstrap import values
 from orchestrator.bootstrap.configuration import LiveHistory, LiveModels, LiveParts, live_configuration, restore
 from orchestrator.bootstrap.nodes import bring_nodes, embedded_servers, keep
+from orchestrator.bootstrap.tasks import TaskParts, build_tasks
 from orchestrator.domain.limiter import RateLimiter
 from orchestrator.domain.node import NodeKind
 from orchestrator.domain.placement import Placement, Roster
@@ -46,8 +48,13 @@ from orchestrator.services.history import Analytics, Cleanup, DecisionSampler, R
 from orchestrator.services.keys import Keyring
 from orchestrator.services.metrics import Metrics
 from orchestrator.services.models.demand import DemandWatch
+from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
+from orchestrator.services.tasks.bulletin import Bulletin
+from orchestrator.services.tasks.scheduler import Scheduler
+from orchestrator.services.tasks.tasks import Tasks
+from orchestrator.services.workers import Workers
 from orchestrator.settings import Loaded, Settings
 from orchestrator.storage import open_storage
 
@@ -84,17 +91,32 @@ class Service:
     cleanup: Cleanup
     fleet_memory: FleetMemory
     warmups: Warmups
+    model_jobs: ModelJobs
     demand: DemandWatch
+    workers: Workers
+    task_parts: TaskParts
     started_at: float
     ready: bool = False
     stop: Callable[[], None] = lambda: None  # ends `serve` as SIGTERM does; set once it listens
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    background: set[asyncio.Task[None]] = field(default_factory=set)
     log_entries: LogBook = field(default_factory=lambda: Ring(0))  # the latest, without secrets
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set with the first moment of a shutdown
 
     @property
     def settings(self) -> Settings:
         return self.configuration.settings
+
+    @property
+    def tasks(self) -> Tasks:
+        return self.task_parts.tasks
+
+    @property
+    def scheduler(self) -> Scheduler:
+        return self.task_parts.scheduler
+
+    @property
+    def bulletin(self) -> Bulletin:
+        return self.task_parts.bulletin
 
 
 def probes(upstream: ConnectionPool) -> Mapping[NodeKind, Probe]:
@@ -123,11 +145,16 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
         stack.push_async_callback(service.upstream.close)
         await service.keyring.load()
         await service.registry.load(values.node_specs(settings), values.aliases(settings))
+        await service.workers.load()
         stack.push_async_callback(service.registry.flush)
+        stack.push_async_callback(service.workers.flush)
         stack.push_async_callback(service.keyring.flush)
+        await service.task_parts.start(stack)
         await bring_nodes(service, probes(service.upstream), engines, stack)
         service.gateway.start()
         stack.push_async_callback(service.warmups.stop)
+        stack.push_async_callback(service.model_jobs.stop)
+        keep(stack, service.model_jobs.run(asyncio.sleep))
         keep(stack, service.demand.run(asyncio.sleep))
         if settings.history.enabled:
             service.recorder.start()
@@ -139,6 +166,9 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
         stack.push_async_callback(service.recovery_tests.stop)
         keep(stack, service.recovery_tests.run(asyncio.sleep))
         keep(stack, keep_flushing(service.registry.flush, BREAKERS_SECONDS, log_storage, asyncio.sleep))
+        keep(stack, service.workers.run(asyncio.sleep))
+        others = settings.database_url.startswith("postgres")
+        keep(stack, service.workers.keep(asyncio.sleep, log_storage, others=others))
         keep(stack, keep_flushing(service.keyring.flush, KEYS_SECONDS, log_storage, asyncio.sleep))
         stack.callback(service.gateway.stop)
         yield service
@@ -170,14 +200,19 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     gateway = _gateway(settings, fleet, upstream, rand)
     warmups = Warmups(fleet, health, upstream, values.warmup_rules(settings))
     memory = FleetMemory(fleet, library, warmups)
-    demand = DemandWatch(gateway, memory, warmups, values.demand_rules(settings))
+    jobs = ModelJobs(fleet, health, library, storage.model_jobs, values.job_rules(settings), lambda: uuid4().hex[:12])
+    demand = DemandWatch(gateway, memory, warmups, values.demand_rules(settings), storage.history)
     keyring = _keyring(settings, clock, storage)
     history = settings.history
     recorder = Recorder(gateway, storage.history, rows_per_second=history.rows_per_second)
     sampler = DecisionSampler(gateway, recorder.waiting.decide, per_second=history.decisions_per_second)
     cleanup = Cleanup(storage.history, values.retention(settings), clock.wall)
-    history_parts, model_parts = LiveHistory(recorder, sampler, cleanup), LiveModels(warmups, demand)
-    parts = LiveParts(fleet, health, gateway, set_level, history_parts, model_parts, recovery_tests)
+    history_parts, model_parts = LiveHistory(recorder, sampler, cleanup), LiveModels(warmups, demand, jobs)
+    workers = Workers(fleet, storage.workers, values.worker_rules(settings))
+    registry.taken = workers.all().__contains__
+    alone = not settings.database_url.startswith("postgres")
+    task_parts = build_tasks(settings, clock, storage.ledger, upstream, workers, alone=alone)
+    parts = LiveParts(fleet, health, gateway, set_level, history_parts, model_parts, recovery_tests, workers)
     return Service(
         loaded=start,
         clock=clock,
@@ -201,7 +236,10 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         cleanup=cleanup,
         fleet_memory=memory,
         warmups=warmups,
+        model_jobs=jobs,
         demand=demand,
+        workers=workers,
+        task_parts=task_parts,
         started_at=clock.epoch,
     )
 

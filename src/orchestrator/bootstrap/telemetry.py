@@ -43,13 +43,15 @@ def open_logs(settings: Settings) -> Iterator[Logs]:
 
 @contextmanager
 def observed(service: Service, logs: Logs) -> Iterator[None]:
-    """Logs what happens to the fleet and to requests, and traces these. Raises ConfigurationError."""
+    """Logs what happens to the fleet and to requests, traces and counts these. Raises ConfigurationError."""
     settings = service.settings
     set_level(settings.logging.level)  # the database may know another than file and flags
     service.log_entries = logs.entries
     sinks: list[RequestSink] = [RequestLog(logs, lambda: service.settings.logging.requests)]
     if settings.tracing.enabled:
         sinks.append(traces(settings, service.fleet))
+    if settings.metrics.otlp:
+        sinks.append(genai_metrics(settings, service.fleet))
     for sink in sinks:
         service.gateway.on_record.append(sink.add)
     try:
@@ -69,17 +71,42 @@ def traces(settings: Settings, fleet: Fleet) -> RequestSink:
             f"tracing.enabled needs the extra 'otel' (pip install 'orchestrator[otel]'): {error}."
         ) from None
     tracing = settings.tracing
-
-    def server_of(node_id: str) -> Server | None:
-        node = fleet.get(node_id)
-        return Server(node.target.host, node.target.port, node.spec.kind.value) if node is not None else None
-
     return Traces(
         endpoint=tracing.endpoint,
-        headers={name: value.get_secret_value() for name, value in tracing.headers.items()},
+        headers=_headers(settings),
         service_name=tracing.service_name,
         version=__version__,
         sample_ratio=tracing.sample_ratio,
         rand=random.random,
-        server_of=server_of,
+        server_of=lambda node_id: Server(*where) if (where := _where(fleet, node_id)) else None,
     )
+
+
+def genai_metrics(settings: Settings, fleet: Fleet) -> RequestSink:
+    """Raises ConfigurationError when the extra is not installed."""
+    try:
+        from orchestrator.adapters.otel.metrics import GenAiMetrics, Server
+    except ImportError as error:
+        raise ConfigurationError(
+            f"metrics.otlp needs the extra 'otel' (pip install 'orchestrator[otel]'): {error}."
+        ) from None
+    tracing = settings.tracing
+    return GenAiMetrics(
+        endpoint=tracing.endpoint,
+        headers=_headers(settings),
+        service_name=tracing.service_name,
+        version=__version__,
+        interval=settings.metrics.otlp_interval,
+        server_of=lambda node_id: Server(*where) if (where := _where(fleet, node_id)) else None,
+        known=lambda model: bool(fleet.catalogue.nodes(model)),
+    )
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    return {name: value.get_secret_value() for name, value in settings.tracing.headers.items()}
+
+
+def _where(fleet: Fleet, node_id: str) -> tuple[str, int, str] | None:
+    """A node's address, port and kind. None for one that is gone."""
+    node = fleet.get(node_id)
+    return (node.target.host, node.target.port, node.spec.kind.value) if node is not None else None

@@ -14,12 +14,15 @@ from orchestrator.domain.node import NodeSource, NodeSpec
 from orchestrator.domain.placement import PolicyOptions
 from orchestrator.domain.queue import QueuePolicy
 from orchestrator.domain.retry import RetryPolicy
+from orchestrator.domain.worker_hosts import WorkerHosts
 from orchestrator.ports.history import Retention
 from orchestrator.services.fleet.health import HealthRules
 from orchestrator.services.fleet.recovery_tests import RecoveryTestRules
 from orchestrator.services.gateway.limits import FORWARDED, Limits
 from orchestrator.services.models.demand import DemandRules
+from orchestrator.services.models.jobs import JobRules
 from orchestrator.services.models.warmup import WarmupRules
+from orchestrator.services.workers import WorkerRules
 from orchestrator.settings import Settings, legacy_view
 
 NEVER = 1_000_000_000  # failures in a row: a breaker that is switched off
@@ -124,9 +127,20 @@ def warmup_rules(settings: Settings) -> WarmupRules:
     return WarmupRules(models.warmup_timeout, models.keep_alive, dict(models.keep_alive_for))
 
 
+def job_rules(settings: Settings) -> JobRules:
+    return JobRules(settings.models.job_patience, settings.models.jobs_kept)
+
+
 def demand_rules(settings: Settings) -> DemandRules:
     models = settings.models
     return DemandRules(models.unload_idle_after, models.prewarm, models.prewarm_rate)
+
+
+def worker_rules(settings: Settings) -> WorkerRules:
+    tasks = settings.tasks
+    return WorkerRules(
+        tasks.node_timeout, tasks.heartbeat_interval, tasks.max_nodes, WorkerHosts.of(tasks.worker_hosts)
+    )
 
 
 def node_specs(settings: Settings) -> list[NodeSpec]:

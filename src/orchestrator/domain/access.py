@@ -5,8 +5,12 @@
     developer   operator, and sends inference, chooses the placement of its requests, and sees why they went where
     admin       developer, and what reaches beyond one's own requests: configuration, keys, other people's prompts
 
-Each role includes the one before it, as in the hive contract. A key that should do less than its role, such as an
-application that only sends inference, is given scopes: the permissions that it keeps. A scope never adds one.
+Each role includes the one before it, as in the hive contract. Beside them stands
+
+    node        a worker: registers itself, sends heartbeats, takes tasks and reports on them; nothing else
+
+A key that should do less than its role, such as an application that only sends inference, is given scopes: the
+permissions that it keeps. A scope never adds one.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from orchestrator.domain.model_name import key_of
 
 
 class Role(StrEnum):
+    NODE = "node"
     VIEWER = "viewer"
     OPERATOR = "operator"
     DEVELOPER = "developer"
@@ -36,13 +41,17 @@ class Permission(StrEnum):
     FLEET_READ = "fleet.read"  # nodes, what is in flight (without prompts), statistics
     BREAKERS_READ = "breakers.read"  # breakers and bans
     QUEUE_READ = "queue.read"
+    TASKS_READ = "tasks.read"  # without what goes in and comes out of other principals' tasks
 
     FLEET_WRITE = "fleet.write"  # add, change, drain and remove nodes
+    NODES_REPORT = "nodes.report"  # be a worker: register, send heartbeats, take tasks, report on them
     MODELS_WRITE = "models.write"  # pull, copy, delete, load and unload; aliases
     BREAKERS_WRITE = "breakers.write"  # force and reset breakers; ban and lift bans
     QUEUE_WRITE = "queue.write"
+    TASKS_WRITE = "tasks.write"  # cancel, replay and pause anybody's tasks; start and stop scheduling
 
     INFERENCE_USE = "inference.use"
+    TASKS_SUBMIT = "tasks.submit"  # and cancel and replay one's own
     POLICY_OVERRIDE = "policy.override"  # placement policy and node of one's own request
     BYPASS_USE = "bypass.use"  # a direct route past health, bans and breakers
     DEBUG_TRACE = "debug.trace"  # the decision trace of one's own request
@@ -64,22 +73,27 @@ _VIEWER = frozenset(
         Permission.FLEET_READ,
         Permission.BREAKERS_READ,
         Permission.QUEUE_READ,
+        Permission.TASKS_READ,
     }
 )
 _OPERATOR = _VIEWER | {
+    Permission.NODES_REPORT,
     Permission.FLEET_WRITE,
     Permission.MODELS_WRITE,
     Permission.BREAKERS_WRITE,
     Permission.QUEUE_WRITE,
+    Permission.TASKS_WRITE,
 }
 _DEVELOPER = _OPERATOR | {
     Permission.INFERENCE_USE,
+    Permission.TASKS_SUBMIT,
     Permission.POLICY_OVERRIDE,
     Permission.BYPASS_USE,
     Permission.DEBUG_TRACE,
     Permission.CONFIG_READ,
 }
 GRANTS: dict[Role, frozenset[Permission]] = {
+    Role.NODE: frozenset({Permission.NODES_REPORT}),
     Role.VIEWER: _VIEWER,
     Role.OPERATOR: _OPERATOR,
     Role.DEVELOPER: _DEVELOPER,

@@ -6,6 +6,7 @@ All times are seconds since the epoch; hours of the day are UTC's.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import exp2
 
@@ -83,10 +84,7 @@ class Demand:
             # A part of an hour says little of it, unless it was the most of it.
             counted = min((self._hour + 1) * HOUR, now) - self._hour_began
             if counted >= HOUR / 2:
-                rate = self._hour_count / counted * MINUTE
-                of_day = int(self._hour % 24)
-                known = self.hours.get(of_day)
-                self.hours[of_day] = rate if known is None else known + (rate - known) * HOUR_WEIGHT
+                _learn(self.hours, self._hour, self._hour_count / counted * MINUTE)
         self._hour, self._hour_began, self._hour_count = hour, now, 0
 
     def forecast(self, at: float) -> float | None:
@@ -104,6 +102,21 @@ class Demand:
             if minute + MINUTE > now - seconds:
                 total.add(sums)
         return total, min(seconds, max(now - self.since, 0.0))
+
+
+def usual_rates(counts: Mapping[int, int], hours: Iterable[int]) -> dict[int, float]:
+    """`Demand.hours` as whole hours that are over make them. `hours` are those that count, the oldest first;
+    `counts` are the requests of those that had any. Both by the hour's number since the epoch."""
+    found: dict[int, float] = {}
+    for hour in hours:
+        _learn(found, hour, counts.get(hour, 0) / HOUR * MINUTE)
+    return found
+
+
+def _learn(usual: dict[int, float], hour: float, rate: float) -> None:
+    of_day = int(hour % 24)
+    known = usual.get(of_day)
+    usual[of_day] = rate if known is None else known + (rate - known) * HOUR_WEIGHT
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@
     │   │   └── ModelNotFound   no node of the fleet has the model                 404
     │   ├── Conflict            it exists already, or is in the wrong state        409
     │   ├── TooLarge            body or header over the limit                      413
+    │   ├── UnsupportedMedia    a body that is not JSON                            415
     │   └── UnknownHost         a Host header that is not on the allow-list        421
     ├── Overload                the service's state; retry after `retry_after`
     │   ├── RateLimited         the principal's own limit                          429
@@ -112,6 +113,13 @@ class TooLarge(RequestError):
 
     status = 413
     code = "too_large"
+
+
+class UnsupportedMedia(RequestError):
+    """The body must be JSON with Content-Type: application/json."""
+
+    status = 415
+    code = "unsupported_media_type"
 
 
 class UnknownHost(RequestError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from operator import mul
 
 LEAST_POINTS = 3
 ENOUGH_POINTS = 10  # from here on the number of points no longer lowers the confidence
@@ -51,10 +52,12 @@ def correlation(points: Sequence[tuple[float, float]]) -> float | None:
     count = len(points)
     if count < LEAST_POINTS:
         return None
-    mean_x = sum(x for x, _ in points) / count
-    mean_y = sum(y for _, y in points) / count
-    spread_x = sum((x - mean_x) ** 2 for x, _ in points)
-    spread_y = sum((y - mean_y) ** 2 for _, y in points)
+    # The interpreter adds up lists several times faster than it goes through them.
+    x_of, y_of = [x for x, _ in points], [y for _, y in points]
+    mean_x, mean_y = sum(x_of) / count, sum(y_of) / count
+    from_x, from_y = [x - mean_x for x in x_of], [y - mean_y for y in y_of]
+    spread_x, spread_y = sum(map(mul, from_x, from_x)), sum(map(mul, from_y, from_y))
     if not spread_x or not spread_y:
         return None
-    return sum((x - mean_x) * (y - mean_y) for x, y in points) / sqrt(spread_x * spread_y)
+    together: float = sum(map(mul, from_x, from_y))
+    return together / sqrt(spread_x * spread_y)

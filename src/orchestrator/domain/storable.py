@@ -64,7 +64,7 @@ def _check(value: object, depth: int) -> None:
                 raise InvalidRequest("a number is not finite")
         case Mapping():
             _check_mapping(value, depth)
-        case Sequence() if not isinstance(value, bytes | bytearray):
+        case Sequence() | frozenset() if not isinstance(value, bytes | bytearray):
             for item in value:
                 _check(item, depth - 1)
         case _ if is_dataclass(value):

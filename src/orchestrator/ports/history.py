@@ -6,26 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from orchestrator.domain.histogram import DURATION_BOUNDS
 from orchestrator.ports.record import RequestRecord
 
 BUCKETS = len(DURATION_BOUNDS) + 1
 MINUTE, HOUR, DAY = 60, 3600, 86400
 EMPTY = (0,) * BUCKETS
+EVERY = ("node", "model", "endpoint")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One node in the eyes of the policy. `reason` says why it was out of the question, empty when it was not."""
 
     node: str
     score: float | None
-    parts: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, float] = msgspec.field(default_factory=dict)
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Why a request went where it went. `at` is in seconds since the epoch; candidates come best first."""
 
     at: float
@@ -132,10 +133,25 @@ class HistoryStore(Protocol):
         """The newest that match; `node` is the one selected."""
 
     async def rollups(
-        self, *, since: float, until: float, step: int, node: str | None = None, model: str | None = None
+        self,
+        *,
+        since: float,
+        until: float,
+        step: int,
+        node: str | None = None,
+        model: str | None = None,
+        by: Sequence[str] = EVERY,
+        brief: bool = False,
     ) -> tuple[Rollup, ...]:
-        """Sums by step (seconds, a multiple of a minute; 0: one sum over the whole time), node, model and endpoint, by
-        rising start. Whole minutes that begin within the time count; beyond `minutes_age` whole hours do."""
+        """Sums by step (seconds, a multiple of a minute; 0: one sum over the whole time) and by what is named in `by`,
+        of node, model and endpoint and in this order; the others are empty in the answer. By rising start. Whole
+        minutes that begin within the time count; beyond `minutes_age` whole hours do. `brief`: without `durations`,
+        `ttfts` and `failures`, which is several times faster."""
+
+    async def rollup_counts(
+        self, *, since: float, until: float, step: int, node: str | None = None, model: str | None = None
+    ) -> Mapping[int, int]:
+        """How many sums by node, model and endpoint `rollups` has of each step, by rising start."""
 
     async def prune(self, retention: Retention, now: float, rows: int) -> int:
         """Deletes at most about `rows` rows of what need not be kept, and folds old minutes into hours. Returns how

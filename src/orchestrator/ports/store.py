@@ -9,8 +9,11 @@ from orchestrator.ports.bans import BanStore
 from orchestrator.ports.breakers import BreakerStore
 from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
+from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
+from orchestrator.ports.workers import WorkerStore
 
 
 class Storage(Protocol):
@@ -24,6 +27,9 @@ class Storage(Protocol):
     overrides: OverrideStore
     keys: KeyStore
     history: HistoryStore
+    model_jobs: ModelJobStore
+    workers: WorkerStore
+    ledger: Ledger
     instance_id: str  # drawn once for the installation; replicas on one database share it
 
     async def ping(self) -> None:

@@ -23,6 +23,10 @@ EVENTS: dict[str, str] = {
     "node_state_changed": "An operator drained a node, or took it into maintenance or back. `node`, `state`, `reason`.",
     "node_registered": "An operator added a node. `node`, `url`, `kind`.",
     "node_removed": "An operator removed a node. `node`.",
+    "worker_registered": "A worker is new. `worker`, `mode`.",
+    "worker_status_changed": "A worker is in another state; a warning when its tasks have to run elsewhere. `worker`, "
+    "`previous`, `status`, `reason` (empty: it or an operator said so).",
+    "worker_removed": "An operator removed a worker. `worker`.",
     "breaker_changed": "A breaker is in another state; a warning when it opens. `node`, `model` (empty: the node's "
     "own), `previous`, `state`, `reason`.",
     "drain_started": "An operator drains the whole service. `timeout` (seconds), `active`.",
@@ -39,6 +43,11 @@ EVENTS: dict[str, str] = {
     "model_not_loaded": "A warm-up failed. `node`, `model`, `error`.",
     "model_unloaded": "An operator, or `models.unload_idle_after`, took a model out of memory. `node`, `model`.",
     "model_not_unloaded": "An idle model could not be taken out of memory. `node`, `model`, `error`.",
+    "model_job_started": "A pull, copy or creation of a model began. `job`, `kind`, `model`, `node` (empty: none yet).",
+    "model_job_resumed": "A job of a process that is gone was taken up. The same fields.",
+    "model_job_ended": "A job is done or was cancelled. The same fields, `status`.",
+    "model_job_failed": "A job failed. The same fields, `error`.",
+    "model_jobs_not_written": "The database was away when the jobs' progress was to be written down. `error`.",
     "bug": "An exception that is no error of ours: please report it. `exception`, `method`, `path`, `request`.",
     "log_lines_lost": "The output was too slow or failed. `count`.",
     "request": "One finished request; its fields are below.",

@@ -104,7 +104,9 @@ class Models(Section):
         description="Other names of models: a target, or a list of targets, best first.", factory=dict, live=True
     )
     pull_enabled: bool = setting(
-        False, "Whether pull, push, create, copy and delete act on the fleet; otherwise they answer 400.", live=True
+        False,
+        "Whether `/api/pull`, push, create, copy and delete of Ollama act on the fleet; otherwise they answer 400.",
+        live=True,
     )
 
     keep_alive: KeepAlive | None = setting(
@@ -123,6 +125,13 @@ class Models(Section):
         live=True,
     )
     warmup_timeout: Duration = setting(300.0, "How long a warm-up may take, in seconds.", gt=0, live=True)
+    job_patience: Duration = setting(
+        600.0,
+        "When a pull, copy or creation fails: after so many seconds without progress; until then it is retried.",
+        gt=0,
+        live=True,
+    )
+    jobs_kept: Duration = setting(30 * 86_400.0, "How long jobs that have ended are kept, in seconds.", gt=0, live=True)
     unload_idle_after: Duration | None = setting(
         None, "Unload models that nobody has used for so long, in seconds; none unloads nothing.", gt=0, live=True
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, SecretStr
 
-from orchestrator.settings.section import Section, setting
+from orchestrator.settings.section import Duration, Section, setting
 from orchestrator.settings.url import NormalUrl
 
 _LEVEL_SPELLINGS = {"warn": "warning", "fatal": "error", "critical": "error"}
@@ -33,10 +33,14 @@ class Logging(Section):
 
 
 class Metrics(Section):
-    """Prometheus metrics."""
+    """Prometheus metrics, and OpenTelemetry's metrics for generative AI. The latter need the `otel` extra."""
 
     enabled: bool = setting(True, "Whether GET /metrics answers.")
     require_auth: bool = setting(False, "Whether it asks for a key when authentication is on.")
+    otlp: bool = setting(
+        False, "Whether GenAI metrics are sent to tracing.endpoint, with its headers and service_name; traces or not."
+    )
+    otlp_interval: Duration = setting(60.0, "How often they are sent, in seconds.", ge=1, le=3600)
 
 
 class Tracing(Section):

@@ -55,7 +55,7 @@ class History(Section):
     keep_requests: Duration = setting(30 * _DAY, "How long requests are kept, in seconds.", live=True, ge=60)
     most_requests: int = setting(1_000_000, "Requests kept at most.", live=True, ge=0)
     keep_decisions: Duration = setting(30 * _DAY, "How long decisions are kept, in seconds.", live=True, ge=60)
-    most_decisions: int = setting(200_000, "Decisions kept at most.", live=True, ge=0)
+    most_decisions: int = setting(20_000, "Decisions kept at most; one is about 1 KB.", live=True, ge=0)
     keep_minutes: Duration = setting(
         2 * _DAY, "How long sums per minute are kept, in seconds; older ones become sums per hour.", live=True, ge=_DAY
     )

@@ -15,6 +15,7 @@ from orchestrator.settings.observability import Logging, Metrics, Tracing
 from orchestrator.settings.section import Section, setting
 from orchestrator.settings.server import Security, Server
 from orchestrator.settings.storage import Database, History
+from orchestrator.settings.tasks import Tasks
 
 
 class Settings(Section):
@@ -37,6 +38,7 @@ class Settings(Section):
     health_check: HealthCheck = setting(description="Probes.", factory=HealthCheck)
     database: Database = setting(description="Database.", factory=Database)
     history: History = setting(description="Finished requests.", factory=History)
+    tasks: Tasks = setting(description="Tasks on worker nodes.", factory=Tasks)
     logging: Logging = setting(description="Logs.", factory=Logging)
     metrics: Metrics = setting(description="Metrics.", factory=Metrics)
     tracing: Tracing = setting(description="Traces.", factory=Tracing)

@@ -23,24 +23,33 @@ MODEL = "m:latest"
 class Replica:
     """One gateway: its own nodes' numbers and its own memory of prefixes."""
 
-    def __init__(self, policy: str, rng: random.Random, nodes: int, slots: int) -> None:
+    def __init__(self, policy: str, rng: random.Random, nodes: int, slots: int, cold: bool) -> None:
         roster = Roster()
         self.nodes = [roster.join(f"n{i}", slots) for i in range(nodes)]
         for node in self.nodes:
-            node.set_loaded({MODEL: Residency(4e9)})
+            node.set_loaded({} if cold else {MODEL: Residency(4e9)})
         self.candidates = CandidateSet(self.nodes, MODEL)
         self.placement = Placement(policy, rand=rng.random)
 
 
 class ChatFleet:
-    """`chats` conversations of about `turns` turns each, `per_second` new ones. A turn goes to a random replica."""
+    """`chats` conversations of about `turns` turns each, `per_second` new ones. A turn goes to a random replica. A cold
+    fleet holds no model at first; here a load takes no time."""
 
     def __init__(
-        self, policy: str, seed: int, *, chats: int = 500, turns: int = 8, replicas: int = 1, per_second: float = 0.6
+        self,
+        policy: str,
+        seed: int,
+        *,
+        chats: int = 500,
+        turns: int = 8,
+        replicas: int = 1,
+        per_second: float = 0.6,
+        cold: bool = False,
     ) -> None:
         self.rng = random.Random(seed)
         self.chats, self.turns, self.per_second = chats, turns, per_second
-        self.replicas = [Replica(policy, self.rng, 4, 32) for _ in range(replicas)]
+        self.replicas = [Replica(policy, self.rng, 4, 32, cold) for _ in range(replicas)]
         self.prefixes: dict[int, list[bytes]] = {}
         self.last: dict[int, str] = {}
         self.followed = self.hits = 0

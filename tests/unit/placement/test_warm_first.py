@@ -41,6 +41,16 @@ def test_the_second_request_joins_the_load_that_the_first_began(placement):
     assert first.load_cost[MODEL] == 7.0
 
 
+def test_a_probe_that_asked_before_the_answer_does_not_unload_the_model(placement):
+    [node] = make_nodes(1, loaded=[])
+    node.begin(MODEL)
+    node.finish(MODEL, good(1.0), 5.0)
+    node.set_loaded({}, asked=4.9)
+    assert MODEL in node.loaded
+    node.set_loaded({}, asked=5.1)  # this one asked later: the node has put it out
+    assert MODEL not in node.loaded
+
+
 def test_a_failed_load_leaves_the_node_cold(placement):
     nodes = make_nodes(2, loaded=[])
     nodes[0].begin(MODEL)

@@ -94,3 +94,27 @@ def test_a_forgotten_node_has_no_prefixes():
     assert placement.choose(candidates, request, 0.0) is away
     placement.forget(away.id)
     assert placement.choose(candidates, request, 0.0) is home
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+def test_a_fleet_that_starts_cold_gives_chats_to_all_of_its_nodes(seed):
+    fleet = ChatFleet("prefix_affinity", seed, chats=200, cold=True)
+    fleet.run()
+    assert fleet.hit_rate >= 0.8
+    assert fleet.imbalance <= 1.25
+
+
+def test_a_single_chat_stays_where_the_model_is():
+    """No load is begun for it, though other nodes hold nothing; with more requests than holders one is."""
+    nodes = make_nodes(4, slots=50, loaded=[])
+    nodes[0].set_loaded({MODEL: Residency(4e9)})
+    candidates = CandidateSet(nodes, MODEL)
+    placement = Placement("prefix_affinity", rand=random.Random(1).random)
+    chats = [PlacementRequest(MODEL, prefix=(number * 7919,)) for number in range(40)]
+    assert {placement.choose(candidates, chat, 0.0) for chat in chats[:20]} == {nodes[0]}
+    nodes[0].begin(MODEL)
+    assert len({placement.choose(candidates, chat, 0.0) for chat in chats[20:]}) > 1
+    for node in nodes[1:]:
+        node.set_loaded({"other": Residency(4e9)})  # a load may put that out
+    more = [PlacementRequest(MODEL, prefix=(number * 7919,)) for number in range(40, 60)]
+    assert {placement.choose(candidates, chat, 0.0) for chat in more} == {nodes[0]}

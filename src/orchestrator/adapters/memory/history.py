@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from orchestrator.domain.rollup_span import DAY, HOUR, MINUTE, rollup_spans
 from orchestrator.domain.storable import plain_text
 from orchestrator.ports.history import (
+    EMPTY,
+    EVERY,
     Decision,
     HistoryBatch,
     HistorySize,
@@ -43,7 +46,7 @@ class MemoryHistory:
         for record in batch.requests:
             insort(self._requests, _kept(record), key=_at)
         for decision in batch.decisions:
-            insort(self._decisions, replace(decision, at=round(decision.at, 6)), key=_at)
+            insort(self._decisions, msgspec.structs.replace(decision, at=round(decision.at, 6)), key=_at)
         for rollup in batch.rollups:
             for span, sums in self._sums.items():
                 if span != MINUTE or rollup.start >= self._minutes_from:
@@ -67,14 +70,32 @@ class MemoryHistory:
         return tuple(islice(matching, limit))
 
     async def rollups(
-        self, *, since: float, until: float, step: int, node: str | None = None, model: str | None = None
+        self,
+        *,
+        since: float,
+        until: float,
+        step: int,
+        node: str | None = None,
+        model: str | None = None,
+        by: Sequence[str] = EVERY,
+        brief: bool = False,
     ) -> tuple[Rollup, ...]:
         found: dict[Key, Rollup] = {}
+        emptied: dict[str, Any] = {name: "" for name in EVERY if name not in by}
+        if brief:
+            emptied |= {"durations": EMPTY, "ttfts": EMPTY, "failures": {}}
         for span, start, end in rollup_spans(since, until, step, self._minutes_from):
             for rollup in self._sums[span].values():
                 if start <= rollup.start < end and node in (None, rollup.node) and model in (None, rollup.model):
-                    _add(found, rollup, rollup.start - rollup.start % step if step else int(since))
+                    begins = rollup.start - rollup.start % step if step else int(since)
+                    _add(found, replace(rollup, **emptied), begins)
         return tuple(found[key] for key in sorted(found))
+
+    async def rollup_counts(
+        self, *, since: float, until: float, step: int, node: str | None = None, model: str | None = None
+    ) -> Mapping[int, int]:
+        found = await self.rollups(since=since, until=until, step=step, node=node, model=model, brief=True)
+        return Counter(rollup.start for rollup in found)
 
     async def prune(self, retention: Retention, now: float, rows: int) -> int:
         self._minutes_from = max(self._minutes_from, int(now - retention.minutes_age) // HOUR * HOUR)

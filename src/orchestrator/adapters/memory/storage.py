@@ -9,15 +9,21 @@ from orchestrator.adapters.memory.bans import MemoryBans
 from orchestrator.adapters.memory.breakers import MemoryBreakers
 from orchestrator.adapters.memory.history import MemoryHistory
 from orchestrator.adapters.memory.keys import MemoryKeys
+from orchestrator.adapters.memory.ledger import MemoryLedger
+from orchestrator.adapters.memory.model_jobs import MemoryModelJobs
 from orchestrator.adapters.memory.nodes import MemoryNodes
 from orchestrator.adapters.memory.overrides import MemoryOverrides
+from orchestrator.adapters.memory.workers import MemoryWorkers
 from orchestrator.ports.aliases import AliasStore
 from orchestrator.ports.bans import BanStore
 from orchestrator.ports.breakers import BreakerStore
 from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
+from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
+from orchestrator.ports.workers import WorkerStore
 
 
 class MemoryStorage:
@@ -31,6 +37,9 @@ class MemoryStorage:
         self.overrides: OverrideStore = MemoryOverrides()
         self.keys: KeyStore = MemoryKeys()
         self.history: HistoryStore = MemoryHistory()
+        self.model_jobs: ModelJobStore = MemoryModelJobs()
+        self.workers: WorkerStore = MemoryWorkers()
+        self.ledger: Ledger = MemoryLedger()
         self.instance_id = uuid.uuid4().hex
 
     async def ping(self) -> None:

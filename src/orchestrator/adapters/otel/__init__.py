@@ -1,1 +1,1 @@
-"""OpenTelemetry traces. Importing `orchestrator.adapters.otel.traces` needs the extra `otel`."""
+"""OpenTelemetry traces and metrics. Importing modules of `orchestrator.adapters.otel` needs the extra `otel`."""

@@ -21,7 +21,8 @@ OPERATIONS: Mapping[Operation, str] = {
     Operation.COUNT_TOKENS: "count_tokens",
 }
 _ENDPOINTS: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in ENDPOINTS.values()}
-_LONGEST_NAME = 200  # characters; a model that does not exist has the name that a client made up
+ESTIMATED = "orchestrator.usage.estimated"  # our own: tokens were counted from chunks
+LONGEST_NAME = 200  # characters; a model that does not exist has the name that a client made up
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,17 @@ def operation(record: RequestRecord) -> str:
     return OPERATIONS[_ENDPOINTS[record.endpoint].operation]
 
 
+def dialect(record: RequestRecord) -> str:
+    """The one that the client spoke."""
+    return _ENDPOINTS[record.endpoint].dialect.value
+
+
 def of_request(record: RequestRecord, server: Server | None) -> Attributes:
     """The inference span: what was asked for, what it took, and how it ended."""
     endpoint = _ENDPOINTS[record.endpoint]
     found: Attributes = {
         gen_ai.GEN_AI_OPERATION_NAME: operation(record),
-        gen_ai.GEN_AI_REQUEST_MODEL: record.model[:_LONGEST_NAME],
+        gen_ai.GEN_AI_REQUEST_MODEL: record.model[:LONGEST_NAME],
         gen_ai.GEN_AI_PROVIDER_NAME: server.provider if server is not None else endpoint.dialect.value,
         gen_ai.GEN_AI_REQUEST_STREAM: record.stream,
         http_attributes.HTTP_REQUEST_METHOD: "POST",
@@ -59,7 +65,7 @@ def of_request(record: RequestRecord, server: Server | None) -> Attributes:
     if record.completion_tokens:
         found[gen_ai.GEN_AI_USAGE_OUTPUT_TOKENS] = record.completion_tokens
         if record.estimated:
-            found["orchestrator.usage.estimated"] = True
+            found[ESTIMATED] = True
     if record.ttft is not None and record.stream:
         found[gen_ai.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = record.ttft
     if record.queue_wait:
@@ -67,7 +73,7 @@ def of_request(record: RequestRecord, server: Server | None) -> Attributes:
     if record.continuations:
         found["orchestrator.continuations"] = record.continuations
     if record.attempts:
-        found[gen_ai.GEN_AI_RESPONSE_MODEL] = record.attempts[-1].model[:_LONGEST_NAME]
+        found[gen_ai.GEN_AI_RESPONSE_MODEL] = record.attempts[-1].model[:LONGEST_NAME]
     if record.error:
         found[error_attributes.ERROR_TYPE] = record.error
     return found | _where(record.node, server)
@@ -77,7 +83,7 @@ def of_attempt(record: RequestRecord, attempt: Attempt, server: Server | None) -
     """One try on one node. Token counts stand on the request alone, so that a sum over spans counts them once."""
     found: Attributes = {
         gen_ai.GEN_AI_OPERATION_NAME: operation(record),
-        gen_ai.GEN_AI_REQUEST_MODEL: attempt.model[:_LONGEST_NAME],
+        gen_ai.GEN_AI_REQUEST_MODEL: attempt.model[:LONGEST_NAME],
         gen_ai.GEN_AI_PROVIDER_NAME: server.provider if server is not None else attempt.dialect,
         "orchestrator.dialect": str(attempt.dialect),
     }

@@ -15,11 +15,11 @@ from orchestrator.adapters.sql.database import Database
 from orchestrator.adapters.sql.history_insert import ROWS, insert_all
 from orchestrator.adapters.sql.history_names import HistoryNames
 from orchestrator.adapters.sql.history_pruning import HistoryPruning
-from orchestrator.adapters.sql.history_rollups import SqlRollups, rollups_of
+from orchestrator.adapters.sql.history_rollups import SqlRollups, Wanted, rollups_of
 from orchestrator.adapters.sql.location import SqliteFile
 from orchestrator.adapters.sql.tables import decisions, requests, rollups
 from orchestrator.domain.storable import plain_text
-from orchestrator.ports.history import DAY, Decision, HistoryBatch, HistorySize, RequestFilter, Retention, Rollup
+from orchestrator.ports.history import DAY, EVERY, Decision, HistoryBatch, HistorySize, RequestFilter, Retention, Rollup
 from orchestrator.ports.record import RequestRecord
 
 AT_ONCE = 250  # rows made of objects before others get their turn
@@ -75,23 +75,40 @@ class SqlHistory:
                 decisions.c.at < as_rows.micros(until),
                 *(decisions.c[name] == number for name, number in numbers.items()),
             )
-            rows = list((await connection.execute(_page(matching, decisions, limit, 0))).all())
-            candidates, found = as_rows.decisions_of(rows)
+            rows = (await connection.execute(_page(matching, decisions, limit, 0))).all()
+            candidates, found = await asyncio.to_thread(as_rows.decisions_of, rows)
             texts = await self._names.texts(connection, found)
-        return tuple(as_rows.decision(row, ranked, texts) for row, ranked in zip(rows, candidates, strict=True))
+        return await asyncio.to_thread(as_rows.read_decisions, rows, candidates, texts)
 
     async def rollups(
-        self, *, since: float, until: float, step: int, node: str | None = None, model: str | None = None
+        self,
+        *,
+        since: float,
+        until: float,
+        step: int,
+        node: str | None = None,
+        model: str | None = None,
+        by: Sequence[str] = EVERY,
+        brief: bool = False,
     ) -> tuple[Rollup, ...]:
         async with self._database.read() as connection:
             numbers = await self._numbers(connection, {"node": node, "model": model})
             if numbers is None:
                 return ()
-            found = await self._rollups.sums(connection, since, until, step, numbers)
+            found = await self._rollups.sums(connection, Wanted(since, until, step, by, brief), numbers)
             used = {number for key, _, _ in found for number in key[1:]}
             used.update(error for _, _, failed in found for error in failed)
             texts = await self._names.texts(connection, used)
         return await rollups_of(found, texts)
+
+    async def rollup_counts(
+        self, *, since: float, until: float, step: int, node: str | None = None, model: str | None = None
+    ) -> Mapping[int, int]:
+        async with self._database.read() as connection:
+            numbers = await self._numbers(connection, {"node": node, "model": model})
+            if numbers is None:
+                return {}
+            return await self._rollups.counts(connection, Wanted(since, until, step), numbers)
 
     async def prune(self, retention: Retention, now: float, rows: int) -> int:
         return await self._pruning.prune(retention, now, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -95,13 +95,31 @@ def decision_names(decision: Decision) -> Iterator[str]:
     for candidate in decision.candidates:
         yield candidate.node
         yield candidate.reason
+        yield from candidate.parts
+
+
+class Ranked(msgspec.Struct):
+    """Candidates in a row: [node, score, reason, value of each of the parts], as names' numbers. The parts' names stand
+    once and not beside each value: a decision is a third as long."""
+
+    parts: list[int]
+    rows: list[list[Any]]
 
 
 def decision_row(decision: Decision, numbers: Mapping[str, int]) -> dict[str, Any]:
-    candidates = [
-        (numbers[candidate.node], candidate.score, numbers[candidate.reason], candidate.parts)
-        for candidate in decision.candidates
-    ]
+    parts = list(dict.fromkeys(name for candidate in decision.candidates for name in candidate.parts))
+    ranked = Ranked(
+        [numbers[name] for name in parts],
+        [
+            [
+                numbers[candidate.node],
+                candidate.score,
+                numbers[candidate.reason],
+                *(map(candidate.parts.get, parts) if candidate.parts else ()),
+            ]
+            for candidate in decision.candidates
+        ],
+    )
     return {
         "at": micros(decision.at),
         "node": numbers[decision.node],
@@ -109,23 +127,36 @@ def decision_row(decision: Decision, numbers: Mapping[str, int]) -> dict[str, An
         "policy": numbers[decision.policy],
         "reason": numbers[decision.reason],
         "request_id": plain_text(decision.request_id),
-        "candidates": msgspec.json.encode(candidates).decode(),
+        "candidates": msgspec.json.encode(ranked).decode(),
     }
 
 
-Candidates = list[tuple[int, float | None, int, dict[str, float]]]
-_candidates = msgspec.json.Decoder(Candidates)
+Former = list[tuple[int, float | None, int, dict[str, float]]]  # as rows were before: the parts by name
+_candidates = msgspec.json.Decoder(Ranked | Former)
 
 
-def decisions_of(rows: list[sa.Row[Any]]) -> tuple[list[Candidates], set[int]]:
+def decisions_of(rows: Sequence[sa.Row[Any]]) -> tuple[list[Ranked | Former], set[int]]:
     """The candidates of each row, and the numbers of all names in the rows."""
-    candidates = [_candidates.decode(row.candidates) for row in rows]
+    candidates: list[Ranked | Former] = [_candidates.decode(row.candidates) for row in rows]
     numbers = {number for row in rows for number in (row.node, row.model, row.policy, row.reason)}
-    numbers.update(number for found in candidates for node, _, reason, _ in found for number in (node, reason))
+    for ranked in candidates:
+        if isinstance(ranked, Ranked):
+            numbers.update(ranked.parts)
+            for one in ranked.rows:
+                numbers.add(one[0])
+                numbers.add(one[2])
+        else:
+            numbers.update(number for node, _, reason, _ in ranked for number in (node, reason))
     return candidates, numbers
 
 
-def decision(row: sa.Row[Any], candidates: Candidates, texts: Mapping[int, str]) -> Decision:
+def read_decisions(
+    rows: Sequence[sa.Row[Any]], candidates: Sequence[Ranked | Former], texts: Mapping[int, str]
+) -> tuple[Decision, ...]:
+    return tuple(_decision(row, ranked, texts) for row, ranked in zip(rows, candidates, strict=True))
+
+
+def _decision(row: sa.Row[Any], ranked: Ranked | Former, texts: Mapping[int, str]) -> Decision:
     return Decision(
         at=row.at / MICRO,
         request_id=row.request_id,
@@ -133,7 +164,19 @@ def decision(row: sa.Row[Any], candidates: Candidates, texts: Mapping[int, str])
         node=texts[row.node],
         policy=texts[row.policy],
         reason=texts[row.reason],
-        candidates=tuple(
-            Candidate(texts[node], score, parts, texts[reason]) for node, score, reason, parts in candidates
-        ),
+        candidates=tuple(_read(ranked, texts)),
     )
+
+
+def _read(ranked: Ranked | Former, texts: Mapping[int, str]) -> Iterator[Candidate]:
+    if not isinstance(ranked, Ranked):
+        for node, score, reason, parts in ranked:
+            yield Candidate(texts[node], score, parts, texts[reason])
+        return
+    names = [texts[number] for number in ranked.parts]
+    for row in ranked.rows:
+        node, score, reason, *values = row
+        parts = dict(zip(names, values, strict=False))
+        if None in values:
+            parts = {name: value for name, value in parts.items() if value is not None}
+        yield Candidate(texts[node], score, parts, texts[reason])

@@ -15,17 +15,23 @@ from orchestrator.adapters.sql.breakers import SqlBreakers
 from orchestrator.adapters.sql.database import BUSY_TIMEOUT, Database, open_database
 from orchestrator.adapters.sql.history import SqlHistory
 from orchestrator.adapters.sql.keys import SqlKeys
-from orchestrator.adapters.sql.location import locate
+from orchestrator.adapters.sql.ledger import PostgresLedger, SqliteLedger
+from orchestrator.adapters.sql.location import SqliteFile, locate
+from orchestrator.adapters.sql.model_jobs import SqlModelJobs
 from orchestrator.adapters.sql.nodes import SqlNodes
 from orchestrator.adapters.sql.overrides import SqlOverrides
 from orchestrator.adapters.sql.tables import meta
+from orchestrator.adapters.sql.workers import SqlWorkers
 from orchestrator.ports.aliases import AliasStore
 from orchestrator.ports.bans import BanStore
 from orchestrator.ports.breakers import BreakerStore
 from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
+from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
+from orchestrator.ports.workers import WorkerStore
 
 INSTANCE = "instance_id"
 
@@ -33,7 +39,7 @@ INSTANCE = "instance_id"
 class SqlStorage:
     """`Storage` on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
         self.nodes: NodeStore = SqlNodes(database)
         self.bans: BanStore = SqlBans(database)
@@ -42,6 +48,9 @@ class SqlStorage:
         self.overrides: OverrideStore = SqlOverrides(database)
         self.keys: KeyStore = SqlKeys(database)
         self.history: HistoryStore = SqlHistory(database)
+        self.model_jobs: ModelJobStore = SqlModelJobs(database)
+        self.workers: WorkerStore = SqlWorkers(database)
+        self.ledger = ledger
         self.instance_id = ""
 
     async def ping(self) -> None:
@@ -70,7 +79,16 @@ async def open_sql_storage(url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> A
     Raises `ConfigurationError` for a URL, file or schema that this release cannot use, `StorageUnavailable` for a
     database that does not answer.
     """
-    async with open_database(locate(url), busy_timeout) as database:
-        storage = SqlStorage(database)
-        await storage.upgrade()
-        yield storage
+    location = locate(url)
+    async with open_database(location, busy_timeout) as database:
+        ledger: SqliteLedger | PostgresLedger
+        if isinstance(location, SqliteFile):
+            ledger = SqliteLedger(location, busy_timeout)
+        else:
+            ledger = PostgresLedger(location)
+        try:
+            storage = SqlStorage(database, ledger)
+            await storage.upgrade()
+            yield storage
+        finally:
+            await ledger.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from orchestrator.ports.history import BUCKETS
@@ -109,6 +111,83 @@ api_keys = sa.Table(
     _time("revoked_at", optional=True),
     _time("last_used_at", optional=True),
 )
+
+model_jobs = sa.Table(
+    "model_jobs",
+    metadata,
+    _text("id", key=True),
+    *(_text(name) for name in ("kind", "model", "node")),
+    *(_json(name) for name in ("candidates", "request")),
+    *(_text(name) for name in ("who", "status", "detail", "digest")),
+    *(_count(name) for name in ("completed", "total")),
+    _text("error"),
+    _time("created_at"),
+    _time("started_at", optional=True),
+    _time("ended_at", optional=True),
+    _count("tries"),
+    sa.Column("cancelling", sa.Boolean, nullable=False),
+    _text("owner"),
+    _time("held_until"),
+    sa.Index("ix_model_jobs_created_at", "created_at"),
+    sa.Index("ix_model_jobs_status", "status"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    _text("id", key=True),
+    *(_text(name) for name in ("host", "node_type", "status", "held", "mode", "version", "owner")),
+    sa.Column("location", sa.Text),
+    *(_json(name) for name in ("capabilities", "task_types", "labels", "agents", "metadata")),
+    *(_count(name) for name in ("port", "slots", "agents_count", "tasks_completed", "tasks_failed")),
+    *(_time(name) for name in ("cpu_usage", "memory_usage", "gpu_usage", "load_score")),
+    *(_time(name) for name in ("network_latency", "reliability", "task_seconds")),
+    *(_time(name) for name in ("registered_at", "up_since", "heartbeat_at")),
+    _time("memory_mb", optional=True),
+)
+
+
+def _task_columns() -> list[sa.Column[Any]]:
+    return [
+        _text("id", key=True),
+        _count("seq"),
+        _text("type"),
+        _text("principal"),
+        _count("priority"),
+        *(_text(name) for name in ("input", "metadata", "requirements", "spec", "state", "node", "owner")),
+        _count("version"),
+        _text("rest"),
+    ]
+
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    *_task_columns(),
+    sa.Index("ix_tasks_seq", "seq"),
+    sa.Index("ix_tasks_owner", "owner", "seq"),
+    sa.Index("ix_tasks_queue", "state", "priority", "seq"),
+)
+
+tasks_finished = sa.Table(
+    "tasks_finished",
+    metadata,
+    *_task_columns(),
+    sa.Column("result", sa.Text),
+    sa.Column("performance", sa.Text),
+    _time("finished_at"),
+    sa.Index("ix_tasks_finished_seq", "seq"),
+    sa.Index("ix_tasks_finished_state", "state", "seq"),
+    sa.Index("ix_tasks_finished_finished_at", "finished_at"),
+)
+
+task_keys = sa.Table("task_keys", metadata, _text("principal", key=True), _text("key", key=True), _text("task"))
+
+task_counts = sa.Table(
+    "task_counts", metadata, _text("owner", key=True), _text("state", key=True), _count("now"), _count("ended")
+)
+
+replicas = sa.Table("replicas", metadata, _text("id", key=True), _time("until"))
 
 
 # History. Texts that occur again and again are numbers of `names`, 0 for the empty one; times in microseconds.

@@ -73,6 +73,8 @@ def error_body(dialect: Dialect, error: OrchestratorError, *, request_id: str) -
     body: dict[str, Any] = {"error": error.message}
     if isinstance(error, Overload):
         body |= {name: error.details[name] for name in ("model", "message", *_OUTLOOK) if name in error.details}
+        if "model" in body:
+            body.setdefault("message", error.message)
     return body
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from orchestrator.domain.placement.record import Outcome, Record
@@ -102,6 +103,7 @@ class NodeState:
             self.cold_starts[model] = self.cold_starts.get(model, 0) + 1
             self.loaded[model] = Residency()
             roster.warm[model] = roster.warm.get(model, 0) | self.bit
+            roster.empty &= ~self.bit
         if self.trials:
             self._take_trial(model)
         roster.sequence += 1
@@ -159,8 +161,9 @@ class NodeState:
             self.roster.room &= ~self.bit
         self.roster.touch(self.index)
 
-    def set_loaded(self, loaded: Mapping[str, Residency] | None) -> None:
-        """Take over a probe's report. Models with running requests stay: the report may be older than they are."""
+    def set_loaded(self, loaded: Mapping[str, Residency] | None, asked: float = inf) -> None:
+        """Take over a probe's report. Models with running requests stay: the report may be older than they are. So do
+        those that have answered since the probe `asked` (monotonic seconds)."""
         roster = self.roster
         before = self.loaded or {}
         for model in before:
@@ -172,6 +175,7 @@ class NodeState:
         if loaded is None:
             self.loaded = None
             roster.untold |= self.bit
+            roster.empty &= ~self.bit
         else:
             held = dict(loaded)
             self.reported = len(held)
@@ -182,9 +186,14 @@ class NodeState:
                 self.crowded = any(model not in before or not before[model].vram for model in loaded)
             for model in self.in_flight_by_model:
                 held.setdefault(model, Residency())
+            for model in before.keys() - held.keys():
+                record = self.records.get(model)
+                if record is not None and record.at >= asked:
+                    held[model] = before[model]
             self.loading.intersection_update(self.in_flight_by_model)  # who asked for the others has left
             self.loaded = held
             roster.untold &= ~self.bit
+            roster.empty = roster.empty & ~self.bit if held else roster.empty | self.bit
             for model in held:
                 roster.warm[model] = roster.warm.get(model, 0) | self.bit
         roster.touch(self.index)

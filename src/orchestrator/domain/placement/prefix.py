@@ -97,8 +97,7 @@ class PrefixAffinity(Policy):
         bound = self._bound(candidates, usable)
         node = self._known(candidates, pool, request, bound)
         if node is None:
-            # A node that does not hold the model has no cache of it either.
-            near = pool & candidates.roster.holders(candidates.model) or pool
+            near = self._near(candidates, pool)
             key = self._key(request)
             if key is not None:
                 node = self._hashed(candidates, near, key, bound, NEIGHBOURS)
@@ -134,6 +133,16 @@ class PrefixAffinity(Policy):
         mean = (candidates.roster.in_flight.get(candidates.model, 0) + 1) / sharing.bit_count()
         options = self.options.prefix_affinity
         return ceil(max(options.balance * mean, mean + options.sticky_load))
+
+    def _near(self, candidates: CandidateSet, pool: int) -> int:
+        """The nodes for what is new: a node that does not hold the model has no cache of it either. Where more requests
+        are under way than nodes hold the model, those that hold nothing too: chats stay where they began, and a
+        fleet that starts cold would keep them all on the node that loaded first."""
+        roster, model = candidates.roster, candidates.model
+        holders = roster.holders(model)
+        if roster.in_flight.get(model, 0) >= holders.bit_count():
+            holders |= roster.empty
+        return pool & holders or pool
 
     def _known(self, candidates: CandidateSet, pool: int, request: PlacementRequest, bound: int) -> NodeState | None:
         served, by_id, model = self._served, candidates.by_id, candidates.model

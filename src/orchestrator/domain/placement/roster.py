@@ -28,6 +28,7 @@ class Roster:
         "_free",
         "_rests",
         "changes",
+        "empty",
         "in_flight",
         "load_cost",
         "nodes",
@@ -43,6 +44,7 @@ class Roster:
         self.nodes: list[NodeState | None] = []
         self.room = 0  # in_flight < max_concurrency
         self.warm: dict[str, int] = {}  # model -> nodes that hold it in memory, or are loading it
+        self.empty = 0  # nodes that hold nothing: a load puts out no other model
         self.untold = 0  # nodes that do not tell what they hold: they serve what they list
         self.in_flight: dict[str, int] = {}  # model -> requests on all nodes
         self.load_cost: dict[str, float] = {}  # model -> s, as last measured on any node
@@ -76,6 +78,7 @@ class Roster:
             return
         keep = ~node.bit
         self.room &= keep
+        self.empty &= keep
         self.untold &= keep
         self.resting &= keep
         for sets in (self.warm, self.resting_for):

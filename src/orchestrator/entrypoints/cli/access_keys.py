@@ -14,7 +14,7 @@ from orchestrator.entrypoints.cli.nodes import done
 from orchestrator.entrypoints.cli.options import HERE, Remote, Seconds, Yes
 
 keys = App(name="keys", help="API keys: who may call the service.")
-RoleName = Literal["viewer", "operator", "developer", "admin"]
+RoleName = Literal["node", "viewer", "operator", "developer", "admin"]
 
 
 @keys.command(name="list")

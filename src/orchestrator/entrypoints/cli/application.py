@@ -33,6 +33,7 @@ from orchestrator.entrypoints.cli.requests import requests
 from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, Serve
 from orchestrator.entrypoints.cli.start import start
 from orchestrator.entrypoints.cli.status import status
+from orchestrator.entrypoints.cli.workers import workers
 
 ABOUT = """One service that runs AI work on a fleet.
 
@@ -54,6 +55,7 @@ EPILOGUE = "Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no 
 
 SHOWN_BY = {
     "nodes": "list",
+    "workers": "list",
     "models": "list",
     "queue": "show",
     "breakers": "list",
@@ -76,6 +78,7 @@ for command in (
     start,
     status,
     nodes,
+    workers,
     models,
     chat,
     queue,

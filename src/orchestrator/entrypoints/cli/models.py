@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from cyclopts import App
 
 from orchestrator.domain.model_name import key_of
-from orchestrator.entrypoints.cli import output, residency
+from orchestrator.entrypoints.cli import model_jobs, output, residency
 from orchestrator.entrypoints.cli.connection import Connection, segment
 from orchestrator.entrypoints.cli.failure import CommandFailed
 from orchestrator.entrypoints.cli.nodes import done
@@ -17,6 +17,7 @@ models = App(name="models", help="Models of the fleet, and other names for them.
 aliases = App(name="aliases", help="Other names of models.")
 models.command(aliases)
 residency.register(models)
+model_jobs.register(models)
 
 
 @models.command(name="list")

@@ -8,18 +8,31 @@ from fastapi import APIRouter, FastAPI
 
 from orchestrator import __version__
 from orchestrator.domain.errors import ConfigurationError
-from orchestrator.entrypoints.http import admin, failure, health, metrics, models, ollama_models, openapi
+from orchestrator.entrypoints.http import (
+    admin,
+    failure,
+    health,
+    metrics,
+    models,
+    ollama_library,
+    ollama_models,
+    openapi,
+)
+from orchestrator.entrypoints.http.cross_origin import CrossOrigin
 from orchestrator.entrypoints.http.guard import Guard, host_rule, origin_rule
 from orchestrator.entrypoints.http.permission import undeclared
 from orchestrator.entrypoints.http.plane import DataPlane
 from orchestrator.entrypoints.http.service import HttpService
+from orchestrator.entrypoints.http.tasks import routers as tasks
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     metrics.router,
     models.router,
     ollama_models.router,
+    ollama_library.router,
     *admin.ROUTERS,
+    *tasks.ROUTERS,
     openapi.router,
 )
 
@@ -69,4 +82,6 @@ def data_plane(service: HttpService) -> DataPlane:
 
 def application(service: HttpService, plane: DataPlane) -> Guard:
     """The whole ASGI application."""
-    return Guard(plane, control_plane(service))
+    control = control_plane(service)
+    open_to_all = "*" in service.settings.server.cors_origins
+    return Guard(plane, CrossOrigin(control) if open_to_all else control)

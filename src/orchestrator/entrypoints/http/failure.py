@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from orchestrator.domain.dialects import error_body
 from orchestrator.domain.errors import InvalidRequest, NotFound, OrchestratorError
 from orchestrator.domain.node import Dialect
+from orchestrator.entrypoints.http.tasks.envelope import below_v1, now_text, refusal
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
@@ -26,6 +27,8 @@ def answer(request: Request, error: OrchestratorError) -> JSONResponse:
     if request.scope["path"].startswith("/v1/"):
         dialect = Dialect.ANTHROPIC if "anthropic-version" in request.headers else Dialect.OPENAI
         return JSONResponse(error_body(dialect, error, request_id=""), error.status, headers)
+    if below_v1(request.scope["path"]):
+        return JSONResponse(refusal(error, now_text(request)), error.status, headers)
     body = {"error": error.message, "code": error.code, "retryable": error.retryable, **error.details}
     return JSONResponse(body, error.status, headers)
 
@@ -46,6 +49,10 @@ def install(app: FastAPI) -> None:
     async def framework(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:
             return answer(request, NotFound("Not found"))
+        if below_v1(request.scope["path"]):
+            code = _CODES.get(error.status_code, "http_error").upper()
+            told = refusal(OrchestratorError(str(error.detail), details={"code": code}), now_text(request))
+            return JSONResponse(told, error.status_code, error.headers)
         body = {"error": error.detail, "code": _CODES.get(error.status_code, "http_error"), "retryable": False}
         return JSONResponse(body, error.status_code, error.headers)
 
@@ -53,4 +60,6 @@ def install(app: FastAPI) -> None:
     async def ours_to_mend(request: Request, error: Exception) -> JSONResponse:
         log = logging.getLogger("orchestrator.http")
         log.error("bug", exc_info=error, extra={"method": request.method, "path": request.scope["path"][:200]})
+        if below_v1(request.scope["path"]):
+            return JSONResponse(refusal(OrchestratorError("Internal server error"), now_text(request)), 500)
         return JSONResponse({"error": "Internal server error", "code": "internal_error", "retryable": False}, 500)

@@ -1,4 +1,4 @@
-"""Ollama's routes beside inference: lists, versions, details, and the library on a node's disk."""
+"""Ollama's routes that tell something: lists, versions, details."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse, StreamingResponse
+from fastapi.responses import PlainTextResponse
 
 from orchestrator import __version__
-from orchestrator.domain.access import Permission, Principal, may_use_model
+from orchestrator.domain.access import Principal, may_use_model
 from orchestrator.domain.errors import Forbidden, InvalidRequest
 from orchestrator.domain.model_name import check
 from orchestrator.entrypoints.http.models import LISTS_MODELS, permitted, servable, service_of
-from orchestrator.entrypoints.http.permission import requires
 
 router = APIRouter(tags=["ollama"])
 
 PS_SECONDS = 2.0
-NOT_HERE = (
-    "This is a gateway to several servers, which does not change what is on their disks. Do it on the server, or set "
-    "models.pull_enabled and name the server with ?server=ID or the header X-Server-Id."
-)
 
 
 @router.api_route("/", methods=["GET", "HEAD"], response_class=PlainTextResponse)
@@ -64,7 +59,7 @@ async def show(request: Request, principal: Annotated[Principal, LISTS_MODELS]) 
     """Details of `model` (or `name`, as older clients say), as a node that has it tells them. For a model that no
     Ollama server has: `{details, model_info, modelfile, template, parameters}` as far as its server tells."""
     service = service_of(request)
-    body = await _body(request)
+    body = await json_body(request)
     given = body.get("model") or body.get("name")
     if not isinstance(given, str):
         raise InvalidRequest("model is required")
@@ -76,32 +71,7 @@ async def show(request: Request, principal: Annotated[Principal, LISTS_MODELS]) 
     return Response(answer.body, answer.status, media_type=answer.headers.get("content-type", "application/json"))
 
 
-@router.post("/api/pull")
-@router.post("/api/push")
-@router.post("/api/create")
-@router.post("/api/copy")
-@router.delete("/api/delete")
-@router.api_route("/api/blobs/{digest}", methods=["HEAD", "POST"])
-async def library(
-    request: Request, principal: Annotated[Principal, requires(Permission.MODELS_WRITE)], server: str = ""
-) -> Response:
-    """400 unless `models.pull_enabled`. Then the request goes to the node that `?server=` or the header `X-Server-Id`
-    names, and its answer comes back as it is, progress lines included."""
-    service = service_of(request)
-    if not service.settings.models.pull_enabled:
-        raise InvalidRequest(NOT_HERE)
-    node_id = server or request.headers.get("x-server-id", "")
-    if not node_id:
-        raise InvalidRequest("Name the server with ?server=ID or the header X-Server-Id.")
-    node = service.library.keeper(node_id)
-    kind = request.headers.get("content-type", "application/octet-stream")
-    status, answer_kind, content = await service.library.act(
-        node, request.method, request.scope["path"], {"Content-Type": kind}, await request.body()
-    )
-    return StreamingResponse(content, status, media_type=answer_kind)
-
-
-async def _body(request: Request) -> dict[str, Any]:
+async def json_body(request: Request) -> dict[str, Any]:
     """The body whatever its Content-Type: `curl -d` sends a form's. Raises InvalidRequest."""
     try:
         body = json.loads(await request.body())

@@ -22,8 +22,13 @@ from orchestrator.services.history import Analytics
 from orchestrator.services.keys import Keyring
 from orchestrator.services.metrics import Metrics
 from orchestrator.services.models.demand import DemandWatch
+from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
+from orchestrator.services.tasks.bulletin import Bulletin
+from orchestrator.services.tasks.scheduler import Scheduler
+from orchestrator.services.tasks.tasks import Tasks
+from orchestrator.services.workers import Workers
 from orchestrator.settings import Settings
 
 
@@ -32,6 +37,12 @@ class HttpService(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+    @property
+    def tasks(self) -> Tasks: ...
+    @property
+    def scheduler(self) -> Scheduler: ...
+    @property
+    def bulletin(self) -> Bulletin: ...
 
     clock: Clock
     storage: Storage
@@ -50,7 +61,9 @@ class HttpService(Protocol):
     analytics: Analytics
     fleet_memory: FleetMemory
     warmups: Warmups
+    model_jobs: ModelJobs
     demand: DemandWatch
+    workers: Workers
     started_at: float  # seconds since the epoch
     log_entries: LogBook
     stopping: asyncio.Event  # set with the first moment of a shutdown: streams that have no end of their own end

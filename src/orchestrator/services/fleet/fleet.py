@@ -104,8 +104,9 @@ class Fleet:
     def node_at(self, index: int) -> FleetNode:
         return self._by_index[index]
 
-    def report(self, node: FleetNode, report: NodeReport, healthy: bool) -> bool:
-        """Takes over what a probe saw; True when a client could notice the difference."""
+    def report(self, node: FleetNode, report: NodeReport, healthy: bool, asked: float = inf) -> bool:
+        """Takes over what a probe saw that `asked` at that moment (monotonic seconds); True when a client could notice
+        the difference."""
         before = (node.healthy, node.dialects, _names(node.report))
         came_back = healthy and not node.healthy
         node.healthy = healthy
@@ -122,7 +123,7 @@ class Fleet:
             self.rebuild()
         if report.healthy and report.loaded is not None:
             node.state.set_loaded(
-                {self._catalogue_name(one.name): Residency(float(one.size_vram)) for one in report.loaded}
+                {self._catalogue_name(one.name): Residency(float(one.size_vram)) for one in report.loaded}, asked
             )
         return changed
 

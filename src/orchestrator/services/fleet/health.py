@@ -103,6 +103,7 @@ class Health:
     async def check(self, node: FleetNode) -> NodeReport:
         """One look at one node, now. The fleet hears of it."""
         rules = self.rules
+        asked = self._fleet.clock.tick()
         report = await self._probes[node.spec.kind].look(node.spec, node.target, node.secret, rules.timeout)
         clock = self._fleet.clock
         self._due[node.id] = clock.tick() + self._pause(node, report)
@@ -119,7 +120,7 @@ class Health:
             healthy = False
         for look in self.on_return_look if not node.healthy and not first else ():
             look(node, report)
-        if self._fleet.report(node, report, healthy) or (first and not healthy):
+        if self._fleet.report(node, report, healthy, asked) or (first and not healthy):
             for listener in self.on_change:
                 listener(node)
         return report

@@ -9,10 +9,12 @@ from typing import Any
 
 from orchestrator.domain.errors import (
     InvalidRequest,
+    MalformedAnswer,
     NoNode,
     NotFound,
     OrchestratorError,
     UpstreamError,
+    UpstreamStatus,
     UpstreamTimeout,
 )
 from orchestrator.domain.node import Dialect, LoadedModel, ModelEntry, NodeKind
@@ -23,9 +25,19 @@ from orchestrator.services.fleet.node import FleetNode
 from orchestrator.services.fleet.node_stream import NodeStream
 
 SHOW_SECONDS = 10.0
+CHANGE_SECONDS = 30.0
 ACT_SECONDS = 600.0  # until the head of an answer: without progress lines Ollama sends it when all is done
 # Clients check the version to know what they may send; this is the least whose API our /api/* is.
 OLLAMA_VERSION = "0.12.6"
+
+
+def told(answer: FetchResponse) -> str:
+    """Why a node refused, in its own words where it has any."""
+    try:
+        text = json.loads(answer.body)["error"]
+    except (ValueError, KeyError, TypeError):
+        text = ""
+    return f"HTTP {answer.status}: {text}"[:300] if isinstance(text, str) and text else f"HTTP {answer.status}"
 
 
 class Library:
@@ -126,6 +138,39 @@ class Library:
             raise NoNode(f"Server '{node_id}' {reason}", details={"serverId": node_id})
         return node
 
+    async def tags(self, node: FleetNode) -> list[dict[str, Any]]:
+        """The rows of a node's `GET /api/tags`, as they are now. Raises UpstreamError."""
+        answer = await self._upstream.fetch(
+            node.target, "GET", "/api/tags", headers=_headers(node), timeout=SHOW_SECONDS
+        )
+        try:
+            rows = json.loads(answer.body)["models"] if answer.status == 200 else None
+        except (ValueError, KeyError, TypeError):
+            rows = None
+        if not isinstance(rows, list):
+            raise MalformedAnswer(f"'{node.id}' answered GET /api/tags with {answer.status}, and with no list.")
+        return [row for row in rows if isinstance(row, dict)]
+
+    async def change(self, node: FleetNode, method: str, path: str, body: dict[str, Any]) -> None:
+        """A short change of what is on a node's disk; the node is looked at again when it is done. Raises NotFound and
+        InvalidRequest with the node's words, and UpstreamError."""
+        answer = await self._upstream.fetch(
+            node.target,
+            method,
+            path,
+            headers={**_headers(node), "Content-Type": "application/json"},
+            body=json.dumps(body).encode(),
+            timeout=CHANGE_SECONDS,
+        )
+        if answer.status >= 300:
+            reason = told(answer)
+            if answer.status == 404:
+                raise NotFound(reason, details={"serverId": node.id})
+            if answer.status < 500:
+                raise InvalidRequest(reason, details={"serverId": node.id})
+            raise UpstreamStatus(f"'{node.id}': {reason}")
+        await self._health.check(node)
+
     async def act(
         self, node: FleetNode, method: str, path: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, str, AsyncIterator[bytes]]:
@@ -148,6 +193,7 @@ class Library:
             async with asyncio.timeout(ACT_SECONDS):
                 answer = await stream.begun()
         except TimeoutError:
+            stream.cancel()
             raise UpstreamTimeout(f"No answer from '{node.id}' within {ACT_SECONDS:g} s.") from None
         except asyncio.CancelledError:
             stream.cancel()

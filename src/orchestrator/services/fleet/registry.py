@@ -16,6 +16,7 @@ from orchestrator.domain.ban import Ban
 from orchestrator.domain.breaker import Breaker
 from orchestrator.domain.breaker_policy import BreakerState
 from orchestrator.domain.errors import Conflict, InvalidRequest, NotFound
+from orchestrator.domain.model_name import key_of
 from orchestrator.domain.node import MAX_CONCURRENCY_RANGE, NODE_ID, AdminState, NodeSource, NodeSpec
 from orchestrator.ports.store import Storage
 from orchestrator.ports.upstream import Upstream
@@ -79,6 +80,7 @@ class Registry:
         self._upstream = upstream
         self._storage = storage
         self._changing = asyncio.Lock()
+        self.taken: Callable[[str], bool] = lambda node_id: False  # whether another kind of node has this id
 
     async def load(self, configured: Sequence[NodeSpec], aliases: Sequence[Alias]) -> None:
         """Brings back what the last process knew. A configured node's definition wins over the stored one, unless it
@@ -117,6 +119,8 @@ class Registry:
         async with self._changing:
             if spec.id in self._fleet.nodes:
                 raise Conflict(f"Server '{spec.id}' already exists")
+            if self.taken(spec.id):
+                raise Conflict(f"'{spec.id}' is the name of a worker")
             self._check_url(spec)
             await self._storage.nodes.put(spec)
             node = self._fleet.add(spec)
@@ -226,6 +230,16 @@ class Registry:
         """A node's own breaker (`model` empty) or that of one of its models. Raises NotFound for an unknown node."""
         node = self.node(node_id)
         return self._fleet.pair(node, model).breaker if model else node.breaker
+
+    async def forget_model(self, node_id: str, model: str) -> None:
+        """Drops the breaker of a model that a node no longer has, and what its errors taught. Raises NotFound."""
+        node = self.node(node_id)
+        name = next((name for name in node.pairs if key_of(name) == key_of(model)), None)
+        if name is None:
+            return
+        await self._storage.breakers.delete([f"{node_id}:{name}"])
+        node.pairs.pop(name, None)
+        node.state.forgive(name)
 
     async def flush(self) -> None:
         """Writes down the breakers that changed."""

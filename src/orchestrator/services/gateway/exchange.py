@@ -99,6 +99,13 @@ class Exchange:
         self.call = None
         self.relay = None
 
+    @property
+    def catalogue_model(self) -> str:
+        """The model as the catalogue names it, where it is known: by that name everybody counts."""
+        if self.resolved is not None:
+            return self.resolved.name
+        return self.pair.model if self.pair is not None else self.model  # a direct route resolves nothing
+
     # What the node says (ports.upstream.Receiver)
 
     on_data: Callable[[bytes, bytes], None]  # the relay's own method, set with the relay: streams pass here often

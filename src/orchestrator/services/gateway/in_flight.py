@@ -113,7 +113,7 @@ def _node(gateway: Gateway, node_id: str, exchanges: list[Exchange], content: bo
     regular: Counter[str] = Counter()
     bypass: Counter[str] = Counter()
     for exchange in exchanges:
-        (bypass if exchange.bypass else regular)[_model(exchange)] += 1
+        (bypass if exchange.bypass else regular)[exchange.catalogue_model] += 1
     requests = [_request(exchange, content) for exchange in exchanges]
     return {
         "serverId": node_id,
@@ -137,7 +137,7 @@ def _request(exchange: Exchange, content: bool) -> dict[str, Any]:
     shown = {
         "id": exchange.id,
         "serverId": exchange.node.id if exchange.node is not None else "",
-        "model": _model(exchange),
+        "model": exchange.catalogue_model,
         "principal": exchange.principal.name,
         "startTime": _ms(exchange.started + offset),
         "elapsed": _span(now - exchange.started),
@@ -173,7 +173,7 @@ def _waiting(gateway: Gateway, exchange: Exchange, item: dict[str, Any], now: fl
     deadline = item["deadline"]
     return {
         "id": exchange.id,
-        "model": _model(exchange),
+        "model": exchange.catalogue_model,
         "priority": item["priority"],
         "enqueueTime": _ms(item["enqueue_time"] + offset),
         "deadline": _ms(deadline + offset) if deadline is not None else None,
@@ -182,10 +182,6 @@ def _waiting(gateway: Gateway, exchange: Exchange, item: dict[str, Any], now: fl
         "clientId": exchange.principal.name,
         "position": position,
     }
-
-
-def _model(exchange: Exchange) -> str:
-    return exchange.resolved.name if exchange.resolved is not None else exchange.model
 
 
 def _ms(seconds: float) -> int:

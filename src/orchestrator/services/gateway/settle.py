@@ -207,7 +207,7 @@ class Settling:
                 gateway.clock.epoch - (now - exchange.started),
                 exchange.endpoint.name,
                 exchange.principal.name,
-                exchange.resolved.name if exchange.resolved is not None else exchange.model,
+                exchange.catalogue_model,
                 node,
                 exchange.status,
                 exchange.stream,

@@ -22,7 +22,7 @@ def debug_fields(exchange: Exchange) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "requestId": exchange.id,
         "requestTimestamp": gateway.clock.timestamp(),
-        "model": exchange.resolved.name if exchange.resolved else exchange.model,
+        "model": exchange.catalogue_model,
         "availableServerCount": sum(1 for one in considered if not one["reason"]),
         "totalCandidates": len(considered),
         "candidates": considered,

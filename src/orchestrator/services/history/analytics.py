@@ -5,15 +5,20 @@ Every figure is computed from what was measured within the window that the answe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.regression import fit
-from orchestrator.ports.history import HOUR, HistoryStore, RequestFilter, Rollup
+from orchestrator.ports.history import EVERY, HOUR, HistoryStore, RequestFilter, Rollup
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.gateway.gateway import Gateway
+from orchestrator.services.history.extremes import Extremes
 from orchestrator.services.history.recorder import Recorder
-from orchestrator.services.history.sums import Sums, grouped, summed
+from orchestrator.services.history.snapshots import Snapshots
+from orchestrator.services.history.sums import PAIRS, Sums, grouped, summed
 from orchestrator.services.history.window import Window
 
 RECENT_ERRORS = 20
@@ -26,22 +31,36 @@ class Analytics:
     def __init__(self, store: HistoryStore, recorder: Recorder, gateway: Gateway) -> None:
         self.store = store
         self.gateway = gateway
+        self._snapshots = Snapshots(store)
         self._recorder = recorder
 
     @property
     def fleet(self) -> Fleet:
         return self.gateway.fleet
 
+    @property
+    def extremes(self) -> Extremes:
+        return self._recorder.extremes
+
     def now(self) -> float:
         """Seconds since the epoch."""
         return self.gateway.clock.wall()
 
     async def rollups(
-        self, window: Window, step: int = 0, node: str | None = None, model: str | None = None
+        self,
+        window: Window,
+        step: int = 0,
+        node: str | None = None,
+        model: str | None = None,
+        *,
+        by: Sequence[str] = EVERY,
+        brief: bool = False,
     ) -> tuple[Rollup, ...]:
-        """Sums with what has ended just now among them."""
-        await self._recorder.catch_up()
-        return await self.store.rollups(since=window.since, until=window.until, step=step, node=node, model=model)
+        """Sums with what has ended just now among them; see `HistoryStore.rollups`."""
+        store = await self.caught_up()
+        return await store.rollups(
+            since=window.since, until=window.until, step=step, node=node, model=model, by=by, brief=brief
+        )
 
     async def caught_up(self) -> HistoryStore:
         """The store, with what has ended just now in it."""
@@ -49,7 +68,7 @@ class Analytics:
         return self.store
 
     async def summary(self, window: Window) -> dict[str, Any]:
-        rollups = await self.rollups(window)
+        rollups = await self.rollups(window, by=PAIRS)
         total = summed(rollups)
         return {
             "totalRequests": total.requests,
@@ -67,7 +86,7 @@ class Analytics:
         }
 
     async def top_models(self, window: Window, limit: int) -> list[dict[str, Any]]:
-        rollups = await self.rollups(window)
+        rollups = await self.rollups(window, by=("model",), brief=True)
         total = sum(one.requests for one in rollups)
         models = grouped((one for one in rollups if one.model), lambda one: one.model)
         first = sorted(models.items(), key=lambda item: (-item[1].requests, item[0]))[:limit]
@@ -86,7 +105,8 @@ class Analytics:
     async def server_performance(self, window: Window) -> list[dict[str, Any]]:
         """`score` is 100 x (1 - error rate) x (1 + fastest mean latency / own mean latency) / 2; null unmeasured.
         `utilization` is requests in flight by places, now."""
-        found = grouped((one for one in await self.rollups(window) if one.node), lambda one: one.node)
+        rollups = await self.rollups(window, by=("node",))
+        found = grouped((one for one in rollups if one.node), lambda one: one.node)
         for node_id in self.fleet.nodes:
             found.setdefault(node_id, Sums())
         fastest = min((one.avg_latency for one in found.values() if one.answered), default=0.0)
@@ -111,10 +131,11 @@ class Analytics:
         }
 
     async def errors(self, window: Window, recent: bool) -> dict[str, Any]:
-        steps = await self.rollups(window, window.step)
-        total = summed(steps)
-        by_node = grouped(steps, lambda one: one.node)
-        by_model = grouped(steps, lambda one: one.model)
+        rollups = await self.rollups(window, by=PAIRS)
+        steps = await self.rollups(window, window.step, by=(), brief=True)
+        total = summed(rollups)
+        by_node = grouped(rollups, lambda one: one.node)
+        by_model = grouped(rollups, lambda one: one.model)
         answer: dict[str, Any] = {
             "totalErrors": total.errors,
             "byType": dict(total.failures.most_common()),
@@ -143,7 +164,8 @@ class Analytics:
         """A straight line through the metric over time; the slope is per hour. Raises InvalidRequest."""
         if metric not in METRICS:
             raise InvalidRequest(f"metric must be one of {', '.join(METRICS)}.")
-        points = _curve(await self.rollups(window, window.step, node, model), window, metric)
+        steps = await self.rollups(window, window.step, node, model, by=(), brief=True)
+        points = _curve(steps, window, metric)
         line = fit([((at - window.since) / HOUR, value) for at, value in points])
         return {
             "analysis": {
@@ -157,28 +179,17 @@ class Analytics:
             "dataPoints": [{"timestamp": round(at * 1000), "value": round(value, 6)} for at, value in points],
         }
 
-    async def snapshots(self, window: Window) -> list[dict[str, Any]]:
-        """Hour by hour: each model on each node."""
-        hours: dict[int, dict[str, dict[str, Any]]] = {}
-        sums = grouped(
-            (one for one in await self.rollups(window, HOUR) if one.node), lambda one: (one.start, one.node, one.model)
-        )
-        for (start, node, model), one in sums.items():
-            seconds = one.durations.total
-            hours.setdefault(start, {}).setdefault(node, {})[model] = {
-                "avgLatency": one.avg_latency,
-                "avgTokenThroughput": round(one.completion_tokens / seconds, 2) if seconds else 0.0,
-                "requestCount": one.requests,
-                "errorRate": one.error_rate,
-            }
-        return [{"timestamp": start * 1000, "servers": servers} for start, servers in sorted(hours.items())]
+    async def snapshots(self, window: Window) -> list[msgspec.Raw]:
+        """Hour by hour, as JSON: each model on each node."""
+        await self.caught_up()
+        return await self._snapshots.of(window)
 
 
 def _curve(rollups: tuple[Rollup, ...], window: Window, metric: str) -> list[tuple[float, float]]:
-    """The metric at each step, from the first that has requests. Steps that are not over yet are left out: half
-    a step has half the requests."""
+    """The metric at each step, from the first that has requests. Steps of which a part is before the window or yet
+    to come are left out: half a step has half the requests."""
     steps = grouped(rollups, lambda one: one.start)
-    whole = {start: one for start, one in steps.items() if start + window.step <= window.until}
+    whole = {start: one for start, one in steps.items() if window.since <= start <= window.until - window.step}
     if metric == "latency":
         return [(float(start), one.avg_latency) for start, one in sorted(whole.items()) if one.answered]
     if not whole:

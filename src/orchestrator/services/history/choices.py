@@ -17,9 +17,10 @@ from orchestrator.services.history.analytics import Analytics
 from orchestrator.services.history.window import Window
 
 T = TypeVar("T")
-MOST = 5_000
+MOST = 1_000
 _TREND = ("latencyScore", "successRateScore", "loadScore", "capacityScore")
-_MEASURED = ("p95Latency", "successRate", "inFlight", "throughput")
+_MEASURED = frozenset({"p95Latency", "successRate", "inFlight", "throughput"})
+_SCORES = frozenset(PARTS.values())
 _IMPACT = {"success_rate": "successRate", "circuit_breaker": "circuitBreaker"}
 
 
@@ -67,11 +68,9 @@ def _candidate(one: Candidate) -> dict[str, Any]:
     told: dict[str, Any] = {
         "serverId": one.node,
         "totalScore": one.score,
-        "breakdown": {name: value for name, value in one.parts.items() if name in PARTS.values()},
+        "breakdown": {name: value for name, value in one.parts.items() if name in _SCORES},
         "metrics": {name: value for name, value in one.parts.items() if name in _MEASURED},
-        "policy": {
-            name.removeprefix("policy."): value for name, value in one.parts.items() if name.startswith("policy.")
-        },
+        "policy": {name[7:]: value for name, value in one.parts.items() if name[:7] == "policy."},
     }
     if one.reason:
         told["reason"] = one.reason
@@ -156,7 +155,7 @@ def impact(of: Sample, options: PolicyOptions, policy: str) -> dict[str, Any]:
     """How each part of the score goes with being chosen: Pearson's r between the part and 1 or 0, over the candidates
     of decisions with a choice; null where a part never varied. Weights are those in force of the policy `weighted`."""
     chances = [
-        (other, float(other.node == one.node))
+        (other.parts, float(other.node == one.node))
         for one in of.decisions
         for usable in ([other for other in one.candidates if not other.reason],)
         if len(usable) > 1
@@ -164,7 +163,7 @@ def impact(of: Sample, options: PolicyOptions, policy: str) -> dict[str, Any]:
     ]
     found = {}
     for part, name in PARTS.items():
-        points = [(other.parts[name], chosen) for other, chosen in chances if name in other.parts]
+        points = [(parts[name], chosen) for parts, chosen in chances if name in parts]
         r = correlation(points)
         found[_IMPACT.get(part, part)] = {
             "correlation": None if r is None else round(r, 4),

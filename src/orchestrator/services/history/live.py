@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from orchestrator.ports.history import DAY, HOUR
 from orchestrator.ports.record import RequestRecord
 from orchestrator.services.gateway.in_flight import requests_per_second
 from orchestrator.services.history.analytics import Analytics
-from orchestrator.services.history.sums import Sums, grouped, merged
+from orchestrator.services.history.extremes import Extremes
+from orchestrator.services.history.sums import PAIRS, Sums, grouped, merged
 from orchestrator.services.history.window import Window
 from orchestrator.services.metrics import Metrics
 
@@ -38,7 +39,7 @@ async def everything(analytics: Analytics, metrics: Metrics) -> dict[str, Any]:
     }
     for node_id, model in keys:
         if node_id in servers:
-            shown = _pair((node_id, model), windows, pairs)
+            shown = _pair((node_id, model), windows, pairs, analytics.extremes)
             shown["streamingMetrics"] = _streams(pairs["24h"].get((node_id, model), Sums()), recent, (node_id, model))
             servers[node_id]["models"][model] = shown
     told: dict[str, Any] = {
@@ -54,6 +55,7 @@ async def everything(analytics: Analytics, metrics: Metrics) -> dict[str, Any]:
             "totalStreamingRequests": day.streams,
             "avgChunkCount": round(day.chunks / day.streams, 2),
             "avgTTFT": day.avg_ttft,
+            "avgStreamingDuration": _mean([span for last in recent.values() for span in _spans(last)]),
             "streamingPercentage": round(day.streams / day.requests * 100, 2),
         }
     return {"timestamp": round(analytics.now() * 1000), "global": told, "servers": servers}
@@ -67,7 +69,7 @@ async def of_pair(analytics: Analytics, node_id: str, model: str) -> dict[str, A
     key = (node_id, model)
     if key not in pairs["24h"] and (node is None or model not in node.pairs):
         return None
-    shown = _pair(key, windows, pairs)
+    shown = _pair(key, windows, pairs, analytics.extremes)
     return {
         "realtime": {
             "inFlight": node.state.in_flight_by_model.get(model, 0) if node is not None else 0,
@@ -86,16 +88,23 @@ async def _windows(
     windows = {name: Window.last(seconds, now) for name, seconds in WINDOWS.items()}
     found = {}
     for name, window in windows.items():
-        rollups = await store.rollups(since=window.since, until=window.until, step=0, node=node, model=model)
+        rollups = await store.rollups(since=window.since, until=window.until, step=0, node=node, model=model, by=PAIRS)
         found[name] = grouped((one for one in rollups if one.node), lambda one: (one.node, one.model))
     return windows, found
 
 
-def _pair(key: Pair, windows: dict[str, Window], pairs: dict[str, dict[Pair, Sums]]) -> dict[str, Any]:
-    """Rates are those of the last hour. Windows begin at whole minutes; extremes are not kept in sums, hence null."""
+def _pair(
+    key: Pair, windows: dict[str, Window], pairs: dict[str, dict[Pair, Sums]], extremes: Extremes
+) -> dict[str, Any]:
+    """Rates are those of the last hour. Windows begin at whole minutes. Extremes are null in a window with requests
+    that were answered before the start of the process; sums of squares always are."""
     hour = pairs["1h"].get(key, Sums())
+    shown = {}
+    for name, window in windows.items():
+        sums = pairs[name].get(key, Sums())
+        shown[name] = _window(window, sums, extremes.between(key, window.since, sums.answered))
     return {
-        "windows": {name: _window(window, pairs[name].get(key, Sums())) for name, window in windows.items()},
+        "windows": shown,
         "percentiles": {"p50": hour.latency(0.5), "p95": hour.latency(0.95), "p99": hour.latency(0.99)},
         "successRate": round(1 - hour.error_rate, 6),
         "throughput": round(hour.requests / windows["1h"].seconds * 60, 4),
@@ -103,15 +112,16 @@ def _pair(key: Pair, windows: dict[str, Window], pairs: dict[str, dict[Pair, Sum
     }
 
 
-def _window(window: Window, one: Sums) -> dict[str, Any]:
+def _window(window: Window, one: Sums, extremes: tuple[float, float] | None) -> dict[str, Any]:
+    shortest, longest = extremes or (None, None)
     return {
         "startTime": round(window.since * 1000),
         "endTime": round(window.until * 1000),
         "count": one.requests,
-        "latencySum": round(one.durations.total * 1000, 1),
+        "latencySum": round(one.duration_sum * 1000, 1),
         "latencySquaredSum": None,
-        "minLatency": None,
-        "maxLatency": None,
+        "minLatency": None if shortest is None else round(shortest * 1000, 1),
+        "maxLatency": None if longest is None else round(longest * 1000, 1),
         "errors": one.errors,
         "tokensGenerated": one.completion_tokens,
         "tokensPrompt": one.prompt_tokens,
@@ -129,7 +139,7 @@ def _recent(history: Sequence[RequestRecord]) -> dict[Pair, deque[RequestRecord]
 def _streams(day: Sums, recent: dict[Pair, deque[RequestRecord]], key: Pair) -> dict[str, Any]:
     """The last streams one by one, oldest first; means and percentiles of first tokens are of 24 hours."""
     last = recent.get(key, ())
-    spans = [round((one.duration - (one.ttft or 0.0)) * 1000, 1) for one in last]
+    spans = _spans(last)
     counts = [one.chunks for one in last]
     quantiles = {f"p{round(q * 100)}": day.ttfts.quantile(q) for q in (0.5, 0.95, 0.99)}
     return {
@@ -137,7 +147,26 @@ def _streams(day: Sums, recent: dict[Pair, deque[RequestRecord]], key: Pair) -> 
         "ttftPercentiles": {name: None if q is None else round(q * 1000, 1) for name, q in quantiles.items()},
         "avgTTFT": day.avg_ttft,
         "recentStreamingDurations": spans,
-        "avgStreamingDuration": round(sum(spans) / len(spans), 1) if spans else None,
+        "streamingDurationPercentiles": _ranks(spans),
+        "avgStreamingDuration": _mean(spans),
         "recentChunkCounts": counts,
+        "chunkCountPercentiles": _ranks(counts),
         "avgChunkCount": round(day.chunks / day.streams, 2) if day.streams else None,
+    }
+
+
+def _spans(streams: Iterable[RequestRecord]) -> list[float]:
+    """Milliseconds from the first token to the end of each."""
+    return [round((one.duration - (one.ttft or 0.0)) * 1000, 1) for one in streams]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 1) if values else None
+
+
+def _ranks(values: Sequence[float]) -> dict[str, float | None]:
+    """By nearest rank: of so few values, one that was measured."""
+    ordered = sorted(values)
+    return {
+        f"p{percent}": ordered[-(-percent * len(ordered) // 100) - 1] if ordered else None for percent in (50, 95, 99)
     }

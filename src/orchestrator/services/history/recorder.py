@@ -19,6 +19,7 @@ from orchestrator.ports.record import RequestRecord
 from orchestrator.ports.telemetry import Family
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history.cell import Cell, Key
+from orchestrator.services.history.extremes import Extremes
 from orchestrator.services.metrics.snapshot import family, single
 
 BEAT = 0.1  # seconds between two drains
@@ -69,6 +70,7 @@ class Recorder:
         self.rows_per_second = rows_per_second
         self.pending: deque[RequestRecord] = deque()
         self.waiting = Waiting()
+        self.extremes = Extremes(gateway.clock.wall())
         self.behind = False  # the last write failed
         self._gateway = gateway
         self._store = store
@@ -181,6 +183,8 @@ class Recorder:
                     group.append(record)
                 continue
             waiting.keep(record)
+            if record.outcome == "ok":
+                self.extremes.add((record.node, record.model), key[0], (record.duration,))
             cell = waiting.cell(key if record.node else self._nowhere(key))
             if cell is None:
                 waiting.dropped["rollups"] += 1
@@ -188,6 +192,7 @@ class Recorder:
                 cell.add(record)
         for key, group in groups.items():
             ordinary += group
+            self.extremes.add((key[1], key[2]), key[0], [record.duration for record in group])
             cell = waiting.cell(key if key[1] else self._nowhere(key))
             if cell is None:
                 waiting.dropped["rollups"] += len(group)

@@ -48,7 +48,7 @@ def shown(row: RequestRecord) -> dict[str, Any]:
 
 
 async def stats(analytics: Analytics, node: str, window: Window) -> dict[str, Any]:
-    rollups = await analytics.rollups(window, node=node)
+    rollups = await analytics.rollups(window, node=node, by=("model", "endpoint"))
     total = summed(rollups)
     return {
         "totalRequests": total.requests,
@@ -79,9 +79,8 @@ async def timeline(analytics: Analytics, node: str | None, window: Window, minut
     start = int(window.since // step * step)
     if (window.until - start) / step > MOST_POINTS:
         raise InvalidRequest(f"More than {MOST_POINTS} points: choose a longer interval or fewer hours.")
-    steps = grouped(
-        await analytics.rollups(Window(start, window.until), step, node=node), lambda one: one.start // step * step
-    )
+    rollups = await analytics.rollups(Window(start, window.until), step, node=node, by=(), brief=True)
+    steps = grouped(rollups, lambda one: one.start // step * step)
     return [
         {
             "timestamp": at * 1000,

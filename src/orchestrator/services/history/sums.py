@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from operator import add
 from typing import TypeVar
 
 from orchestrator.domain.histogram import Histogram
-from orchestrator.ports.history import Rollup
+from orchestrator.ports.history import EMPTY, Rollup
 
 K = TypeVar("K", bound=Hashable)
 
-TOKENS = ("prompt_tokens", "completion_tokens")
+PAIRS = ("node", "model")  # to sum up by
+COUNTS = ("requests", "answered", "errors", "cancelled", "streams", "chunks", "prompt_tokens", "completion_tokens")
+SUMS = ("duration_sum", "ttft_sum", "queue_wait_sum")
 
 
 class Sums:
-    """What several rollups come to."""
+    """What several rollups come to. Of brief ones there are no quantiles, first tokens and failures."""
 
     def __init__(self) -> None:
         self.requests = self.answered = self.errors = self.cancelled = self.streams = self.chunks = 0
         self.prompt_tokens = self.completion_tokens = 0
-        self.queue_wait_sum = 0.0
+        self.duration_sum = self.ttft_sum = self.queue_wait_sum = 0.0
         self.durations, self.ttfts = Histogram(), Histogram()
         self.failures: Counter[str] = Counter()
 
@@ -33,26 +36,32 @@ class Sums:
         self.chunks += one.chunks
         self.prompt_tokens += one.prompt_tokens
         self.completion_tokens += one.completion_tokens
+        self.duration_sum += one.duration_sum
+        self.ttft_sum += one.ttft_sum
         self.queue_wait_sum += one.queue_wait_sum
-        _merge(self.durations, one.durations, one.duration_sum)
-        _merge(self.ttfts, one.ttfts, one.ttft_sum)
-        self.failures.update(one.failures)
+        if one.durations is not EMPTY:
+            _merge(self.durations, one.durations)
+        if one.ttfts is not EMPTY:
+            _merge(self.ttfts, one.ttfts)
+        if one.failures:
+            self.failures.update(one.failures)
 
     def merge(self, other: Sums) -> None:
-        for name in ("requests", "answered", "errors", "cancelled", "streams", "chunks", *TOKENS, "queue_wait_sum"):
+        for name in (*COUNTS, *SUMS):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        _merge(self.durations, tuple(other.durations.counts), other.durations.total)
-        _merge(self.ttfts, tuple(other.ttfts.counts), other.ttfts.total)
+        _merge(self.durations, other.durations.counts)
+        _merge(self.ttfts, other.ttfts.counts)
         self.failures.update(other.failures)
 
     @property
     def avg_latency(self) -> float:
         """Of answered requests; 0 without any, as in the contract."""
-        return _mean(self.durations)
+        return round(self.duration_sum / self.answered * 1000, 1) if self.answered else 0.0
 
     @property
     def avg_ttft(self) -> float:
-        return _mean(self.ttfts)
+        count = self.ttfts.count
+        return round(self.ttft_sum / count * 1000, 1) if count else 0.0
 
     @property
     def error_rate(self) -> float:
@@ -88,12 +97,5 @@ def grouped(rollups: Iterable[Rollup], key: Callable[[Rollup], K]) -> dict[K, Su
     return found
 
 
-def _merge(into: Histogram, counts: tuple[int, ...], total: float) -> None:
-    if any(counts):
-        into.counts = [a + b for a, b in zip(into.counts, counts, strict=True)]
-        into.total += total
-
-
-def _mean(histogram: Histogram) -> float:
-    count = histogram.count
-    return round(histogram.total / count * 1000, 1) if count else 0.0
+def _merge(into: Histogram, counts: Sequence[int]) -> None:
+    into.counts = list(map(add, into.counts, counts))

@@ -11,7 +11,8 @@ from orchestrator.ports.history import DAY, HOUR, MINUTE
 
 RANGES = {"1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 CUSTOM = "custom"
-STEPS = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY)
+# Beyond ten hours of five minutes, hours: they are summed up already, a day of minutes would be read one by one.
+STEPS = (MINUTE, 5 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY)
 POINTS = 120  # of a curve, about
 LATEST = 253_402_300_800.0  # the year 10000, in seconds since the epoch
 

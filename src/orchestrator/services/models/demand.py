@@ -5,6 +5,7 @@ Everything is read from numbers that traffic leaves behind anyway; no request do
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -13,11 +14,14 @@ from itertools import islice
 
 from orchestrator.domain.demand import Advice, Demand, Sums, advise
 from orchestrator.domain.dialects import ENDPOINTS, Endpoint
+from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.node import Dialect
 from orchestrator.domain.placement import PlacementRequest
+from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.record import RequestRecord
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.models.residency import FleetMemory
+from orchestrator.services.models.usual import usual_demand
 from orchestrator.services.models.warmup import Warmups
 
 EVERY = 5.0  # seconds between two looks
@@ -25,6 +29,7 @@ AHEAD = 600.0  # seconds that a load should be ahead of an hour that is usually 
 LOOKED_AT = 2000  # finished requests at most in one look: beyond it waits are counted too low, and nothing stalls
 CALM = 300.0  # s; where it is not known what fits, a model that was used within them is not put at risk
 FITS, MAY_FIT = 0.0, 0.25  # placement's "eviction_harm": the model fits, or it may
+PATIENCE = 30.0  # s that the history is given to tell what was usual
 RETRY = 300.0  # s until a warm-up that failed is tried again
 POLICY = "warm_first"
 _log = logging.getLogger("orchestrator.models")
@@ -42,19 +47,29 @@ class DemandRules:
 class DemandWatch:
     """The demand for every model of the catalogue."""
 
-    def __init__(self, gateway: Gateway, memory: FleetMemory, warmups: Warmups, rules: DemandRules) -> None:
+    def __init__(
+        self, gateway: Gateway, memory: FleetMemory, warmups: Warmups, rules: DemandRules, history: HistoryStore
+    ) -> None:
+        """`history` tells what was usual before this process."""
         self.rules = rules
         self.models: dict[str, Demand] = {}
         self._gateway = gateway
         self._fleet = gateway.fleet
         self._memory = memory
         self._warmups = warmups
+        self._history = history
+        self._usual: dict[str, dict[int, float]] = {}  # as the history tells
         self._requests: dict[tuple[str, str], int] = {}  # as counted by the last look
         self._cold: dict[tuple[str, str], int] = {}
         self._newest: RequestRecord | None = None
 
     async def run(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.remember())  # a slow database delays nothing
+            await self._watch(sleep)
+
+    async def _watch(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         while True:
             self.look()
             try:
@@ -65,6 +80,18 @@ class DemandWatch:
             await sleep(EVERY)
 
     # What is asked for
+
+    async def remember(self) -> None:
+        """Takes what was usual from the history. Where that cannot answer, the forecast begins with nothing."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                self._usual = await usual_demand(self._history, self._fleet.clock.wall())
+        except (StorageUnavailable, TimeoutError) as error:
+            _log.warning("forecast_not_restored", extra={"error": str(error) or type(error).__name__})
+        except Exception as error:  # noqa: BLE001 - process edge: logged whole, and watching goes on
+            _log.error("bug", exc_info=error)
+        for model, demand in self.models.items():
+            demand.hours = self._usual.get(model, {}) | demand.hours
 
     def look(self) -> None:
         """Counts what has happened since the last look."""
@@ -77,7 +104,7 @@ class DemandWatch:
         for model in known:
             demand = self.models.get(model)
             if demand is None:
-                demand = self.models[model] = Demand(since=now)
+                demand = self.models[model] = Demand(now, hours=dict(self._usual.get(model, {})))
             demand.count(found[model], now)
 
     def _counted(self) -> defaultdict[str, Sums]:

@@ -20,6 +20,7 @@ from orchestrator.domain.node import Dialect, ModelEntry
 from orchestrator.ports.upstream import FetchResponse, Upstream
 from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.fleet.health import Health
+from orchestrator.services.fleet.library import told
 from orchestrator.services.fleet.node import FleetNode
 
 UNLOAD_SECONDS = 30.0
@@ -143,7 +144,7 @@ class Warmups:
         began = clock.tick()
         answer = await self._ask(node, job.model, entry)
         if answer.status >= 300:
-            return _told(answer)
+            return told(answer)
         if cold:
             job.seconds = clock.tick() - began
             state.learn_load(job.model, job.seconds)
@@ -166,11 +167,11 @@ class Warmups:
 
     def _end(self, job: Warmup, status: WarmupStatus, reason: str = "") -> None:
         job.status, job.reason, job.ended = status, reason, self._fleet.clock.wall()
-        told = {"node": job.node, "model": job.model}
+        fields = {"node": job.node, "model": job.model}
         if status is WarmupStatus.LOADED:
-            _log.info("model_loaded", extra={**told, "seconds": job.seconds})
+            _log.info("model_loaded", extra={**fields, "seconds": job.seconds})
         elif status is WarmupStatus.FAILED:
-            _log.warning("model_not_loaded", extra={**told, "error": reason})
+            _log.warning("model_not_loaded", extra={**fields, "error": reason})
 
     def cancel(self, model: str, job_id: str | None = None) -> int:
         """Ends running loads of a model, or one of them; how many."""
@@ -202,7 +203,7 @@ class Warmups:
         try:
             answer = await self._post(node, "/api/generate", body, UNLOAD_SECONDS)
             if answer.status >= 300:
-                return _told(answer)
+                return told(answer)
             await self._health.check(node)
         except OrchestratorError as error:
             return error.message
@@ -213,11 +214,3 @@ class Warmups:
 def _seconds(value: float) -> int | str:
     """A duration as Ollama reads it."""
     return -1 if value < 0 else int(value) if value == int(value) else f"{round(value * 1000)}ms"
-
-
-def _told(answer: FetchResponse) -> str:
-    try:
-        text = json.loads(answer.body)["error"]
-    except (ValueError, KeyError, TypeError):
-        text = ""
-    return f"HTTP {answer.status}: {text}"[:300] if isinstance(text, str) and text else f"HTTP {answer.status}"

@@ -12,13 +12,23 @@ from fastapi import Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from orchestrator.domain.access import Permission, Principal
-from orchestrator.entrypoints.http.admin.analytics_query import Hours, Limit, Offset, ServerId, head, last_hours, window
+from orchestrator.entrypoints.http.admin.analytics_query import (
+    Limit,
+    Offset,
+    ServerId,
+    encoded,
+    head,
+    last_hours,
+    window,
+)
 from orchestrator.entrypoints.http.admin.route import admin_router, service_of
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.ports.history import DAY, HOUR, RequestFilter
 from orchestrator.services.history import export, requests
 from orchestrator.services.history.analytics import Analytics
 from orchestrator.services.history.capacity import capacity
+from orchestrator.services.history.pages import sums_page
+from orchestrator.services.history.snapshots import MOST_HOURS
 from orchestrator.services.history.window import Window
 
 router = admin_router("analytics")
@@ -84,18 +94,22 @@ async def trends(
 
 
 @router.get("/analytics/summary-snapshots")
-async def snapshots(request: Request, hours: Hours = 720, principal: Principal = READ) -> dict[str, Any]:
+async def snapshots(
+    request: Request,
+    hours: Annotated[float, Query(gt=0, le=MOST_HOURS)] = 720,
+    principal: Principal = READ,
+) -> Response:
     """Each model on each server, hour by hour, oldest first. `avgTokenThroughput` is tokens per second."""
     span = last_hours(request, hours)
     found = await service_of(request).analytics.snapshots(span)
-    return {**head(span), "count": len(found), "snapshots": found}
+    return encoded({**head(span), "count": len(found), "snapshots": found})
 
 
 @router.get("/analytics/servers-with-history")
 async def servers_with_history(request: Request, principal: Principal = READ) -> dict[str, Any]:
     """The servers that the history knows of, also those that are gone."""
     analytics = service_of(request).analytics
-    rollups = await analytics.rollups(Window(0, analytics.now()))
+    rollups = await analytics.rollups(Window(0, analytics.now()), by=("node",), brief=True)
     found = sorted({one.node for one in rollups if one.node})
     return {"success": True, "count": len(found), "serverIds": found}
 
@@ -105,11 +119,11 @@ async def hourly(
     request: Request,
     server_id: ServerId = None,
     model: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
+    limit: Limit = 1000,
     offset: Offset = 0,
     span: Window = LastWeek,
     principal: Principal = READ,
-) -> dict[str, Any]:
+) -> Response:
     """Sums per hour, server, model and endpoint, oldest first."""
     return await _rollups(request, span, HOUR, server_id, model, limit, offset)
 
@@ -119,21 +133,21 @@ async def daily(
     request: Request,
     server_id: ServerId = None,
     model: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100_000)] = 10_000,
+    limit: Limit = 1000,
     offset: Offset = 0,
     span: Window = LastMonth,
     principal: Principal = READ,
-) -> dict[str, Any]:
+) -> Response:
     """Sums per day (UTC), server, model and endpoint, oldest first."""
     return await _rollups(request, span, DAY, server_id, model, limit, offset)
 
 
 async def _rollups(
     request: Request, span: Window, step: int, server_id: str | None, model: str | None, limit: int, offset: int
-) -> dict[str, Any]:
-    found = await service_of(request).analytics.rollups(span, step, server_id, model)
-    shown = [export.rollup(one) for one in found[offset : offset + limit]]
-    return {**head(span), "bounds": export.BOUNDS_MS, "total": len(found), "count": len(shown), "rollups": shown}
+) -> Response:
+    total, found = await sums_page(service_of(request).analytics, span, step, server_id, model, limit, offset)
+    shown = [export.rollup(one) for one in found]
+    return encoded({**head(span), "bounds": export.BOUNDS_MS, "total": total, "count": len(shown), "rollups": shown})
 
 
 @router.get("/analytics/export")
@@ -174,9 +188,13 @@ async def _requests(analytics: Analytics, wanted: RequestFilter, limit: int) -> 
 
 
 async def _hours(analytics: Analytics, span: Window, node: str | None, model: str | None, limit: int) -> Pages:
-    found = (await analytics.rollups(span, HOUR, node, model))[:limit]
-    for start in range(0, len(found), requests.PAGE):
-        yield [export.rollup(one) for one in found[start : start + requests.PAGE]]
+    offset = 0
+    while offset < limit:
+        _, found = await sums_page(analytics, span, HOUR, node, model, min(requests.PAGE, limit - offset), offset)
+        if not found:
+            return
+        offset += len(found)
+        yield [export.rollup(one) for one in found]
 
 
 async def _after(first: Sequence[Mapping[str, Any]], rest: Pages) -> Pages:

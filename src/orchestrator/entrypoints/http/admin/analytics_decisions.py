@@ -5,36 +5,39 @@ An answer from many decisions says how many it `considered`, and `truncated` whe
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Query, Request, Response
 
 from orchestrator.domain.access import Permission, Principal
-from orchestrator.entrypoints.http.admin.analytics_query import Hours, Limit, Minutes, ServerId, last_hours
+from orchestrator.entrypoints.http.admin.analytics_query import Hours, Minutes, ServerId, encoded, last_hours
 from orchestrator.entrypoints.http.admin.route import admin_router, service_of
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.services.history import choices
 
 router = admin_router("analytics")
 READ = requires(Permission.FLEET_READ)
+MOST_SHOWN = 500  # decisions; one is 3 KB of JSON
 
 
 @router.get("/analytics/decisions")
 async def decisions(
     request: Request,
-    limit: Limit = 100,
+    limit: Annotated[int, Query(ge=1, le=MOST_SHOWN)] = 100,
     model: str | None = None,
     server_id: ServerId = None,
     principal: Principal = READ,
-) -> dict[str, Any]:
+) -> Response:
     """Decisions, newest first: at most ten candidates each, best first in the eyes of the policy. `serverId` is the
     selected one."""
     analytics = service_of(request).analytics
     store = await analytics.caught_up()
     until = analytics.now() + 1
     found = await store.decisions(since=0.0, until=until, limit=limit, node=server_id, model=model)
-    return {"success": True, "count": len(found), "events": [choices.shown(one) for one in found]}
+    events = await asyncio.to_thread(lambda: [choices.shown(one) for one in found])
+    return encoded({"success": True, "count": len(found), "events": events})
 
 
 @router.get("/analytics/decisions/trends/{server_id}/{model:path}")

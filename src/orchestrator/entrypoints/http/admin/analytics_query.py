@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+import msgspec
+from fastapi import Query, Request, Response
 
 from orchestrator.entrypoints.http.admin.route import milliseconds, service_of
 from orchestrator.ports.history import HOUR, RequestFilter
@@ -64,6 +65,11 @@ def wanted(
 
 def last_hours(request: Request, hours: float) -> Window:
     return Window.last(hours * HOUR, service_of(request).analytics.now())
+
+
+def encoded(answer: Mapping[str, Any]) -> Response:
+    """What may be megabytes, several times faster than by its types."""
+    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 def head(window: Window) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 
 from orchestrator.domain.access import Permission, Principal
 from orchestrator.entrypoints.http.admin.analytics_query import (
@@ -13,6 +13,7 @@ from orchestrator.entrypoints.http.admin.analytics_query import (
     Minutes,
     Offset,
     ServerId,
+    encoded,
     head,
     last_hours,
     wanted,
@@ -31,7 +32,7 @@ WANTED = Depends(wanted)
 @router.get("/analytics/requests/search")
 async def search(
     request: Request, limit: Limit = 100, offset: Offset = 0, which: RequestFilter = WANTED, principal: Principal = READ
-) -> dict[str, Any]:
+) -> Response:
     """Requests that match all that is given, newest first. `id` is the one of the X-Request-Id header; `success` false:
     those that ended with an error; `isRetry`: those with more than one attempt."""
     return await _page(request, which, limit, offset)
@@ -40,7 +41,7 @@ async def search(
 @router.get("/analytics/requests/browse")
 async def browse(
     request: Request, limit: Limit = 100, offset: Offset = 0, which: RequestFilter = WANTED, principal: Principal = READ
-) -> dict[str, Any]:
+) -> Response:
     """The same, page by page: `hasMore` tells whether another `offset` finds more."""
     return await _page(request, which, limit, offset)
 
@@ -53,10 +54,10 @@ async def of_server(
     offset: Offset = 0,
     model: str | None = None,
     principal: Principal = READ,
-) -> dict[str, Any]:
+) -> Response:
     """The requests that a server had last, newest first."""
-    page = await _page(request, RequestFilter(node=server_id, model=model), limit, offset)
-    return {**page, "serverId": server_id, "model": model}
+    which = RequestFilter(node=server_id, model=model)
+    return await _page(request, which, limit, offset, serverId=server_id, model=model)
 
 
 @router.get("/analytics/request-stats/{server_id}")
@@ -87,16 +88,10 @@ async def timeline(
     }
 
 
-async def _page(request: Request, which: RequestFilter, limit: int, offset: int) -> dict[str, Any]:
+async def _page(request: Request, which: RequestFilter, limit: int, offset: int, **more: Any) -> Response:
     analytics = service_of(request).analytics
     store = await analytics.caught_up()
     rows = await store.requests(which, limit + 1, offset)
     shown = [requests.shown(row) for row in rows[:limit]]
-    return {
-        "success": True,
-        "count": len(shown),
-        "limit": limit,
-        "offset": offset,
-        "hasMore": len(rows) > limit,
-        "requests": shown,
-    }
+    page = {"count": len(shown), "limit": limit, "offset": offset, "hasMore": len(rows) > limit, "requests": shown}
+    return encoded({"success": True, **page, **more})

@@ -16,9 +16,11 @@ from orchestrator.entrypoints.http.admin import (
     keys,
     logs,
     metrics_json,
+    model_jobs,
     overview,
     queue,
     recovery,
+    server_models,
     servers,
 )
 
@@ -37,5 +39,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     analytics_requests.router,
     analytics_decisions.router,
     metrics_json.router,
+    server_models.router,
+    model_jobs.router,
     fleet_models.router,  # behind other routes below /models: its paths hold models' names
 )

@@ -1,0 +1,211 @@
+"""Tasks as rows. What is searched for has a column of its own; the rest is JSON: `spec` is written once, `rest` with
+every change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from orchestrator.domain.storable import check_storable
+from orchestrator.domain.task.requirements import Requirements, TaskClass
+from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.task import Backoff, OnDependencyFailure, Task, TaskSpec
+from orchestrator.ports.ledger import Change, TaskQuery, Verdict
+
+# Columns of both tables, in the order of `fixed` and `moving`.
+FIXED = ("id", "seq", "type", "principal", "priority", "input", "metadata", "requirements", "spec")
+MOVING = ("state", "node", "owner", "version", "rest")
+ALL = (*FIXED, *MOVING)
+ENDED = (*ALL, "result", "performance", "finished_at")
+READ_HOT = f"{', '.join(ALL)}, NULL, NULL, NULL"
+READ_ENDED = ", ".join(ENDED)
+
+
+class _Spec(msgspec.Struct, omit_defaults=True):
+    created_at: float
+    timeout: float
+    max_retries: int
+    backoff: tuple[float, float]
+    deadline: float | None = None
+    not_before: float | None = None
+    callback_url: str = ""
+    dependencies: tuple[str, ...] = ()
+    run_anyway: bool = False
+    key: str = ""
+    capabilities: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    limits: tuple[float, float, float] | None = None  # min_cpu, min_memory, max_load
+    preferred: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+
+class _Rest(msgspec.Struct, omit_defaults=True):
+    attempt: int = 0
+    retries: int = 0
+    agent: str = ""
+    waiting_for: tuple[str, ...] = ()
+    wake_at: float | None = None
+    assigned_at: float | None = None
+    started_at: float | None = None
+    error: str = ""
+    progress: float | None = None
+    note: str = ""
+    replays: int = 0
+
+
+_encode = msgspec.json.Encoder().encode
+_spec = msgspec.json.Decoder(_Spec)
+_rest = msgspec.json.Decoder(_Rest)
+_NO_LIMITS = Requirements()
+
+
+def check(changes: Sequence[Change]) -> None:
+    """Raises InvalidRequest for what a database would refuse or alter."""
+    for change in changes:
+        task = change.task
+        spec = task.spec
+        texts = (spec.type, spec.callback_url, task.error, task.note, task.agent, list(spec.dependencies))
+        check_storable(texts, task.id, task.node, spec.principal, spec.idempotency_key)
+
+
+def fixed(task: Task) -> tuple[Any, ...]:
+    """What never changes, in the order of `FIXED`."""
+    spec = task.spec
+    texts = (spec.input.decode(), spec.metadata.decode(), spec.requirements.decode())
+    return spec.id, spec.seq, spec.of.type, spec.principal, spec.priority, *texts, _write_spec(spec)
+
+
+def moving(task: Task) -> tuple[Any, ...]:
+    """What changes, in the order of `MOVING`."""
+    rest = _Rest(
+        task.attempt,
+        task.retries,
+        task.agent,
+        tuple(sorted(task.waiting_for)),
+        task.wake_at,
+        task.assigned_at,
+        task.started_at,
+        task.error,
+        task.progress,
+        task.note,
+        task.replays,
+    )
+    return task.state.value, task.node, task.owner, task.version, _encode(rest).decode()
+
+
+def ending(task: Task) -> tuple[Any, ...]:
+    """What only finished tasks have: result, performance, finished_at."""
+    return _text(task.result), _text(task.performance), task.finished_at
+
+
+def task_of(row: Sequence[Any]) -> Task:
+    """A row in the order of `ENDED`."""
+    task_id, seq, kind, principal, priority, given, metadata, requirements, spec_text, *tail = row
+    state, node, owner, version, rest_text, result, performance, finished_at = tail
+    stored = _spec.decode(spec_text)
+    rest = _rest.decode(rest_text)
+    spec = TaskSpec(
+        id=task_id,
+        seq=seq,
+        of=TaskClass(kind, _requirements(stored)),
+        created_at=stored.created_at,
+        priority=priority,
+        input=given.encode(),
+        requirements=requirements.encode(),
+        metadata=metadata.encode(),
+        timeout=stored.timeout,
+        max_retries=stored.max_retries,
+        backoff=Backoff(*stored.backoff),
+        deadline=stored.deadline,
+        not_before=stored.not_before,
+        callback_url=stored.callback_url,
+        dependencies=stored.dependencies,
+        on_dependency_failure=OnDependencyFailure.RUN if stored.run_anyway else OnDependencyFailure.FAIL,
+        principal=principal,
+        idempotency_key=stored.key,
+    )
+    return Task(
+        spec,
+        TaskState(state),
+        version=version,
+        owner=owner,
+        attempt=rest.attempt,
+        retries=rest.retries,
+        node=node,
+        agent=rest.agent,
+        waiting_for=frozenset(rest.waiting_for),
+        wake_at=rest.wake_at,
+        assigned_at=rest.assigned_at,
+        started_at=rest.started_at,
+        finished_at=finished_at,
+        result=result.encode() if result is not None else None,
+        performance=performance.encode() if performance is not None else None,
+        error=rest.error,
+        progress=rest.progress,
+        note=rest.note,
+        replays=rest.replays,
+    )
+
+
+def deltas(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
+    """What the written changes add to the counts: state, tasks in it now, tasks that ended in it."""
+    now: Counter[TaskState] = Counter()
+    ended: Counter[TaskState] = Counter()
+    for change, verdict in zip(changes, verdicts, strict=True):
+        if verdict is Verdict.DONE and change.before is not change.task.state:
+            now[change.task.state] += 1
+            if change.before is not None:
+                now[change.before] -= 1
+            if change.task.state.finished:
+                ended[change.task.state] += 1
+    return [(state.value, now[state], ended[state]) for state in now if now[state] or ended[state]]
+
+
+def tables(query: TaskQuery) -> tuple[bool, bool]:
+    """Whether unfinished and finished tasks can match."""
+    states = query.states or frozenset(TaskState)
+    return any(not state.finished for state in states), any(state.finished for state in states)
+
+
+def _write_spec(spec: TaskSpec) -> str:
+    wanted = spec.of.requirements
+    limits = (wanted.min_cpu, wanted.min_memory, wanted.max_load)
+    standard = limits == (_NO_LIMITS.min_cpu, _NO_LIMITS.min_memory, _NO_LIMITS.max_load)
+    stored = _Spec(
+        spec.created_at,
+        spec.timeout,
+        spec.max_retries,
+        (spec.backoff.base, spec.backoff.most),
+        spec.deadline,
+        spec.not_before,
+        spec.callback_url,
+        spec.dependencies,
+        spec.on_dependency_failure is OnDependencyFailure.RUN,
+        spec.idempotency_key,
+        tuple(sorted(wanted.capabilities)),
+        wanted.labels,
+        None if standard else limits,
+        tuple(sorted(wanted.preferred_nodes)),
+        tuple(sorted(wanted.exclude_nodes)),
+    )
+    return _encode(stored).decode()
+
+
+def _requirements(stored: _Spec) -> Requirements:
+    if not (stored.capabilities or stored.labels or stored.limits or stored.preferred or stored.excluded):
+        return _NO_LIMITS
+    limits = stored.limits or (_NO_LIMITS.min_cpu, _NO_LIMITS.min_memory, _NO_LIMITS.max_load)
+    return Requirements(
+        frozenset(stored.capabilities),
+        stored.labels,
+        *limits,
+        frozenset(stored.preferred),
+        frozenset(stored.excluded),
+    )
+
+
+def _text(raw: bytes | None) -> str | None:
+    return raw.decode() if raw is not None else None

@@ -1,0 +1,228 @@
+"""The tasks that are ready, in the order in which they are handed out.
+
+Who goes first, among the classes that some node has room for:
+
+1. the best priority, 1 before 5; but when `SHARE` tasks of better ones have gone before a priority that waits, one of
+   its tasks is next: a stream of high ones never starves a low one;
+2. of equal priority, the principal that was served least recently;
+3. of one principal, the task that came first.
+
+A class that no node has room for is set aside and costs nothing until `unblock`. Adding, taking and removing cost
+O(log classes + log principals).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush, heapreplace
+
+from orchestrator.domain.task.requirements import TaskClass
+from orchestrator.domain.task.task import LOWEST
+
+SHARE = 16
+_PRIORITIES = range(1, LOWEST + 1)
+
+HasRoom = Callable[[int], bool]  # by the class's number
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One task of the set. `number` is its class's, `seq` orders tasks as they came."""
+
+    id: str
+    seq: int
+    number: int
+    priority: int
+    principal: str
+
+
+class _Share:
+    """One principal's ready tasks of one priority."""
+
+    __slots__ = ("heads", "lanes", "principal")
+
+    def __init__(self, principal: str) -> None:
+        self.principal = principal
+        self.lanes: dict[int, OrderedDict[int, Ready]] = {}  # by class: its tasks by seq; none empty
+        self.heads: list[tuple[int, int]] = []  # (seq, class); each lane that is not set aside has one that is right
+
+    def add(self, ready: Ready, blocked: bool) -> None:
+        lane = self.lanes.get(ready.number)
+        if lane is None:
+            lane = self.lanes[ready.number] = OrderedDict()
+        first = next(iter(lane), None)
+        lane[ready.seq] = ready
+        if first is None or ready.seq < first:
+            lane.move_to_end(ready.seq, last=False)
+            if not blocked:
+                heappush(self.heads, (ready.seq, ready.number))
+
+    def discard(self, ready: Ready) -> None:
+        lane = self.lanes[ready.number]
+        del lane[ready.seq]
+        if not lane:
+            del self.lanes[ready.number]
+
+    def show(self, number: int) -> None:
+        """The class is no longer set aside."""
+        lane = self.lanes.get(number)
+        if lane is not None:
+            heappush(self.heads, (next(iter(lane)), number))
+
+    def head(self, has_room: HasRoom, blocked: set[int]) -> Ready | None:
+        heads = self.heads
+        while heads:
+            seq, number = heads[0]
+            lane = self.lanes.get(number)
+            if lane is None or number in blocked:
+                heappop(heads)
+                continue
+            first = next(iter(lane))
+            if first != seq:
+                heapreplace(heads, (first, number))
+            elif has_room(number):
+                return lane[first]
+            else:
+                blocked.add(number)
+                heappop(heads)
+        return None
+
+
+class ReadySet:
+    """Ready tasks by priority, principal and class."""
+
+    def __init__(self) -> None:
+        self.classes: list[TaskClass] = []  # by number
+        self._numbers: dict[TaskClass, int] = {}
+        self._tasks: dict[str, Ready] = {}
+        self._shares: dict[int, dict[str, _Share]] = {priority: {} for priority in _PRIORITIES}
+        # (turn, principal), one for each share; turns only grow, so what is stale is a lower bound.
+        self._turns: dict[int, list[tuple[int, str]]] = {priority: [] for priority in _PRIORITIES}
+        self._listed: dict[int, set[str]] = {priority: set() for priority in _PRIORITIES}
+        self._served: dict[str, int] = {}  # when each principal was served last, as a number that only grows
+        self._turn = 0
+        self._passed: dict[int, int] = dict.fromkeys(_PRIORITIES, 0)
+        self._blocked: set[int] = set()
+        self._count: Counter[int] = Counter()  # by class
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._tasks
+
+    def number(self, of: TaskClass) -> int:
+        """The class's number, the same for equal classes for as long as the set lives."""
+        number = self._numbers.get(of)
+        if number is None:
+            number = self._numbers[of] = len(self.classes)
+            self.classes.append(of)
+        return number
+
+    def add(self, ready: Ready) -> None:
+        """A task that comes back with its old `seq` goes before those of its class that came later."""
+        self._tasks[ready.id] = ready
+        self._count[ready.number] += 1
+        shares = self._shares[ready.priority]
+        share = shares.get(ready.principal)
+        if share is None:
+            share = shares[ready.principal] = _Share(ready.principal)
+            if ready.principal not in self._served:
+                self._turn += 1
+                self._served[ready.principal] = self._turn
+            if ready.principal not in self._listed[ready.priority]:
+                self._listed[ready.priority].add(ready.principal)
+                heappush(self._turns[ready.priority], (self._served[ready.principal], ready.principal))
+        share.add(ready, ready.number in self._blocked)
+
+    def discard(self, task_id: str) -> bool:
+        """Takes a task out. False when it is not here."""
+        ready = self._tasks.pop(task_id, None)
+        if ready is None:
+            return False
+        self._count[ready.number] -= 1
+        shares = self._shares[ready.priority]
+        share = shares[ready.principal]
+        share.discard(ready)
+        if not share.lanes:
+            del shares[ready.principal]
+            if not any(ready.principal in others for others in self._shares.values()):
+                del self._served[ready.principal]
+        return True
+
+    def next(self, has_room: HasRoom) -> Ready | None:
+        """The task to hand out next, which stays until it is taken. A class without room is set aside."""
+        for priority in self._order():
+            found = self._head(priority, has_room)
+            if found is not None:
+                return found
+        return None
+
+    def take(self, ready: Ready) -> None:
+        """The task that `next` returned is handed out."""
+        self._turn += 1
+        self._served[ready.principal] = self._turn
+        self._passed[ready.priority] = 0
+        self.discard(ready.id)
+        for lower in range(ready.priority + 1, LOWEST + 1):
+            if self._shares[lower]:
+                self._passed[lower] += 1
+
+    def set_aside(self, number: int) -> None:
+        """No node takes this class just now, whatever room there is."""
+        self._blocked.add(number)
+
+    def unblock(self, has_room: HasRoom) -> None:
+        """Looks again at the classes that were set aside."""
+        for number in [number for number in self._blocked if has_room(number)]:
+            self._blocked.discard(number)
+            for shares in self._shares.values():
+                for share in shares.values():
+                    share.show(number)
+
+    def by_class(self) -> Iterator[tuple[TaskClass, int]]:
+        """How many tasks of each class are ready."""
+        for number, count in self._count.items():
+            if count:
+                yield self.classes[number], count
+
+    def ahead(self, task_id: str) -> int | None:
+        """How many ready tasks of its class have a better priority or came earlier; None when it is not here. Costs
+        O(ready tasks of the class)."""
+        ready = self._tasks.get(task_id)
+        if ready is None:
+            return None
+        return sum(
+            (priority, seq) < (ready.priority, ready.seq)
+            for priority, shares in self._shares.items()
+            for share in shares.values()
+            for seq in share.lanes.get(ready.number, ())
+        )
+
+    def _order(self) -> list[int]:
+        waiting = [priority for priority in _PRIORITIES if self._shares[priority]]
+        starved = [priority for priority in waiting if self._passed[priority] >= SHARE]
+        return starved + [priority for priority in waiting if priority not in starved] if starved else waiting
+
+    def _head(self, priority: int, has_room: HasRoom) -> Ready | None:
+        """By turn. A principal whose classes have no room keeps its turn."""
+        turns, shares = self._turns[priority], self._shares[priority]
+        without: list[tuple[int, str]] = []
+        found: Ready | None = None
+        while turns and found is None:
+            turn, principal = turns[0]
+            share = shares.get(principal)
+            if share is None:
+                heappop(turns)
+                self._listed[priority].discard(principal)
+            elif turn != self._served[principal]:
+                heapreplace(turns, (self._served[principal], principal))
+            else:
+                found = share.head(has_room, self._blocked)
+                if found is None:
+                    without.append(heappop(turns))
+        for item in without:
+            heappush(turns, item)
+        return found

@@ -1,0 +1,102 @@
+"""The form of everything below /api/v1: bodies, answers and errors.
+
+An answer has its named fields at the top and once more under `data`, as one half of the predecessor's clients reads the
+one and the other half the other; `timestamp` is in RFC 3339, UTC. An error is `{success, error, details, timestamp}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from orchestrator.domain.errors import (
+    InvalidRequest,
+    OrchestratorError,
+    RateLimited,
+    Unauthenticated,
+    UnsupportedMedia,
+)
+from orchestrator.entrypoints.http.service import HttpService
+
+PREFIX = "/api/v1"
+_JSON = "application/json"
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def tasks_router(tag: str) -> APIRouter:
+    return APIRouter(prefix=PREFIX, tags=[tag])
+
+
+def service_of(request: Request) -> HttpService:
+    service: HttpService = request.app.state.service
+    return service
+
+
+def below_v1(path: str) -> bool:
+    """Whether answers on this path have this form."""
+    return path.startswith(f"{PREFIX}/")
+
+
+def now_text(request: Request) -> str:
+    clock = service_of(request).clock
+    clock.tick()
+    return clock.timestamp()
+
+
+def answer(request: Request, named: Mapping[str, Any], *, message: str = "", status: int = 200) -> Response:
+    """A success. `named` are the contract's fields; anything that msgspec can write."""
+    body = {"success": True, **named}
+    if message:
+        body["message"] = message
+    body["data"] = named
+    body["timestamp"] = now_text(request)
+    return Response(_encode(body), status, media_type=_JSON)
+
+
+def refusal(error: OrchestratorError, timestamp: str) -> dict[str, Any]:
+    """The body of an error. `details.code` is one of the contract's codes, or our own in capitals."""
+    details = dict(error.details)
+    if isinstance(error, Unauthenticated):
+        details["code"] = "AUTHENTICATION_FAILED"
+    elif isinstance(error, RateLimited):
+        details["code"] = "RATE_LIMITED"
+    code = details.pop("code", error.code.upper())
+    said = {"code": code, "retryable": error.retryable, **details}
+    return {"success": False, "error": error.message, "details": said, "timestamp": timestamp}
+
+
+async def read_body(request: Request) -> dict[str, Any]:
+    """The body as a JSON object; an empty body is an empty object. Raises InvalidRequest, UnsupportedMedia."""
+    raw = await request.body()
+    if not raw:
+        return {}
+    check_json(request)
+    try:
+        found = _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is not JSON: {error}") from None
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deep.") from None
+    if not isinstance(found, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return found
+
+
+def check_json(request: Request) -> None:
+    """Raises UnsupportedMedia unless the body is said to be JSON."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != _JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise UnsupportedMedia()
+
+
+def described(properties: Mapping[str, str], *, required: bool = True) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its body by `read_body`: names and what they mean."""
+    schema = {
+        "type": "object",
+        "properties": {name: {"description": meaning} for name, meaning in properties.items()},
+    }
+    return {"requestBody": {"required": required, "content": {_JSON: {"schema": schema}}}}

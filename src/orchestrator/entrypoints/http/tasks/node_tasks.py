@@ -1,0 +1,139 @@
+"""What nodes do with tasks: ask for them, and say what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from fastapi import Request, Response
+
+from orchestrator.domain.access import Permission, Principal
+from orchestrator.domain.errors import Forbidden, InvalidRequest, OrchestratorError
+from orchestrator.domain.task.task import Task
+from orchestrator.domain.worker import WorkerMode
+from orchestrator.entrypoints.http.permission import requires
+from orchestrator.entrypoints.http.service import HttpService
+from orchestrator.entrypoints.http.tasks.envelope import answer, described, service_of, tasks_router
+from orchestrator.services.tasks.wire import ReportBody, as_report, wire
+
+router = tasks_router("nodes")
+REPORT = requires(Permission.NODES_REPORT)
+LONGEST_WAIT = 30.0
+_REPORT = {
+    "status": "completed, failed, released (not begun: somebody else may have it) or running.",
+    "result_data": "Any JSON of at most 1 MiB; `result` is the same.",
+    "error_message": "Why it failed.",
+    "retryable": "Whether another attempt may help; true.",
+    "attempt": "Which attempt, as the task said; a node that names none means the current one on it.",
+    "node_id": "Who reports.",
+    "execution_time": "Seconds.",
+    "agent_id": "Which of the node's agents did it.",
+    "performance_metrics": "An object.",
+}
+
+
+class PullBody(msgspec.Struct):
+    limit: int = 1
+    wait: float = 20.0
+    running: list[str] | None = None
+
+
+class ProgressBody(msgspec.Struct):
+    attempt: int
+    node_id: str = ""
+    progress: float | None = None
+    message: str = ""
+
+
+class ReportsBody(msgspec.Struct):
+    results: list[ReportBody]
+
+
+@router.post("/nodes/{node_id}/tasks/pull", openapi_extra=described({"limit": "At most so many.", "wait": "Seconds."}))
+async def pull(request: Request, node_id: str, principal: Principal = REPORT) -> Response:
+    """Tasks for a node that pulls: waits up to `wait` seconds (at most 30) for the first, and gives what there is then,
+    at most `limit`. `running` are the tasks that the node has: of others that it was given it never heard, and they
+    are queued again. 403, 404, 409 for a node that is pushed to."""
+    service = service_of(request)
+    worker = service.workers.get(node_id)
+    if not worker.reports_to(principal):
+        raise Forbidden(f"The node '{node_id}' was registered with another key.")
+    body = _read(PullBody, await request.body() or b"{}")
+    if worker.mode is not WorkerMode.PULL:
+        raise InvalidRequest("This node is pushed to: register it with mode pull.", details={"field": "mode"})
+    if not 1 <= body.limit <= 1_000 or not 0 <= body.wait <= LONGEST_WAIT:
+        raise InvalidRequest(f"limit from 1 to 1000, wait from 0 to {LONGEST_WAIT:g}")
+    service.workers.alive(node_id)
+    if body.running is not None:
+        await service.tasks.confirm(node_id, body.running)
+    tasks = await service.tasks.pull(node_id, body.limit, body.wait)
+    service.workers.alive(node_id)
+    return answer(request, {"tasks": [wire(task) for task in tasks]})
+
+
+@router.post("/tasks/{task_id}/result", openapi_extra=described(_REPORT))
+async def report(request: Request, task_id: str, principal: Principal = REPORT) -> Response:
+    """What became of an attempt; durable when the answer comes. The same report again is answered like the first. 404;
+    409 for an attempt that is no longer the current one."""
+    body = _read(ReportBody, await request.body())
+    task = await _report(service_of(request), principal, task_id, body)
+    return answer(request, {"task_id": task.id, "status": task.state.value}, message="Result recorded")
+
+
+@router.post("/tasks/results", openapi_extra=described({"results": "Reports, each with its task_id."}))
+async def report_many(request: Request, principal: Principal = REPORT) -> Response:
+    """Many reports, in one transaction as far as they come together. `results` says for each whether it counts."""
+    body = _read(ReportsBody, await request.body())
+    service = service_of(request)
+    results = await asyncio.gather(*(_one(service, principal, told) for told in body.results))
+    return answer(request, {"results": results})
+
+
+@router.post("/tasks/{task_id}/progress", openapi_extra=described({"attempt": "Required.", "progress": "0 to 1."}))
+async def progress(request: Request, task_id: str, principal: Principal = REPORT) -> Response:
+    """How far a task is. `cancel` tells the node to stop: the attempt is no longer wanted."""
+    body = _read(ProgressBody, await request.body())
+    if body.progress is not None and not 0 <= body.progress <= 1:
+        raise InvalidRequest("progress: from 0 to 1", details={"field": "progress"})
+    service = service_of(request)
+    _check_node(service, principal, body.node_id)
+    wanted = await service.tasks.progress(task_id, body.attempt, body.progress, body.message[:4_000])
+    return answer(request, {"cancel": not wanted})
+
+
+async def _one(service: HttpService, principal: Principal, told: ReportBody) -> dict[str, Any]:
+    try:
+        if not told.task_id:
+            raise InvalidRequest("task_id is required")
+        task = await _report(service, principal, told.task_id, told)
+    except OrchestratorError as error:
+        return {"success": False, "task_id": told.task_id, "error": error.message, "code": error.code}
+    return {"success": True, "task_id": task.id, "status": task.state.value}
+
+
+async def _report(service: HttpService, principal: Principal, task_id: str, told: ReportBody) -> Task:
+    node = told.node_id or ""
+    _check_node(service, principal, node)
+    found = as_report(told)
+    if found is None and told.status not in ("running", "started", "active"):
+        raise InvalidRequest("status: completed, failed, released or running", details={"field": "status"})
+    task: Task = await service.tasks.report(task_id, told.attempt, node, found)
+    if node:
+        service.workers.alive(node)
+    return task
+
+
+def _check_node(service: HttpService, principal: Principal, node: str) -> None:
+    worker = service.workers.all().get(node)
+    if worker is not None and not worker.reports_to(principal):
+        raise Forbidden(f"The node '{node}' was registered with another key.")
+
+
+def _read(kind: type[Any], raw: bytes) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error)) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise InvalidRequest("The body is not JSON.") from None

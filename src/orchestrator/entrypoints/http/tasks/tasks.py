@@ -1,0 +1,244 @@
+"""Tasks: submitting them, looking at them, cancelling and replaying them. Times in seconds since the epoch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+
+from orchestrator.domain.access import Permission, Principal, allowed
+from orchestrator.domain.errors import Forbidden, InvalidRequest, OrchestratorError
+from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.task import Task
+from orchestrator.entrypoints.http.admin.route import audit
+from orchestrator.entrypoints.http.permission import requires
+from orchestrator.entrypoints.http.tasks.envelope import (
+    answer,
+    check_json,
+    described,
+    read_body,
+    service_of,
+    tasks_router,
+)
+from orchestrator.entrypoints.http.tasks.task_view import LISTS, item, list_of, summary, whole
+from orchestrator.ports.ledger import TaskQuery
+from orchestrator.services.tasks.submission import TaskBody, read_batch, read_task
+
+router = tasks_router("tasks")
+READ, SUBMIT = requires(Permission.TASKS_READ), requires(Permission.TASKS_SUBMIT)
+WRITE = requires(Permission.TASKS_WRITE)
+MOST_LISTED = 1_000
+MOST_SUBMITTED = 10_000
+_TASK = {
+    "task_type": "Required.",
+    "task_id": "Yours; otherwise task_ and 12 hexadecimal digits. The same id with the same content is the same task.",
+    "priority": "1 to 5, or critical, high, normal, low, background; 3.",
+    "requirements": "capabilities, labels, min_cpu, min_memory, max_load, preferred_nodes, exclude_nodes.",
+    "input_data": "Any JSON, handed to the node as it is.",
+    "timeout": "Seconds for one attempt; 300.",
+    "max_retries": "Attempts that may follow the first; 3.",
+    "backoff": "base and most: seconds between attempts, doubled from one to the next; 1 and 60.",
+    "deadline": "Nothing begins after it, and what runs then fails.",
+    "not_before": "Nothing begins before it.",
+    "dependencies": "Ids of tasks that must complete first.",
+    "on_dependency_failure": "fail, or run all the same; fail.",
+    "callback_url": "Gets one POST when the task has finished.",
+    "idempotency_key": "Or the header Idempotency-Key: the same key and content are the same task.",
+    "metadata": "An object, handed to the node.",
+}
+
+
+@router.post("/tasks", openapi_extra=described(_TASK))
+async def submit(request: Request, principal: Principal = SUBMIT) -> Response:
+    """Takes a task in: it is durable when the answer comes. 400 names the field; 409 for an id or idempotency key of
+    another task; 503 while the orchestrator is stopped or the database away."""
+    service = service_of(request)
+    raw = await _raw(request)
+    key = request.headers.get("idempotency-key", "")
+    task, new = await service.tasks.submit(read_task(raw), principal.name, key)
+    message = "Task submitted successfully" if new else "Task was submitted before"
+    return answer(request, {"task_id": task.id}, message=message)
+
+
+@router.post("/tasks/batch", openapi_extra=described({"tasks": "At most 10,000 tasks, each as for POST /tasks."}))
+async def submit_batch(request: Request, principal: Principal = SUBMIT) -> Response:
+    """Takes many tasks in, in one transaction. What is wrong with one does not touch the others: `results` says for
+    each whether it is in."""
+    raw_tasks = read_batch(await _raw(request))
+    if len(raw_tasks) > MOST_SUBMITTED:
+        raise InvalidRequest(f"tasks: at most {MOST_SUBMITTED:,} at once")
+    bodies: list[TaskBody | OrchestratorError] = []
+    for raw in raw_tasks:
+        try:
+            bodies.append(read_task(raw))
+        except InvalidRequest as error:
+            bodies.append(error)
+    found = await service_of(request).tasks.submit_many(bodies, principal.name)
+    results = [
+        {"success": True, "task_id": one.id} if isinstance(one, Task) else {"success": False, "error": one.message}
+        for one in found
+    ]
+    ids = [one.id for one in found if isinstance(one, Task)]
+    return answer(request, {"task_ids": ids, "results": results}, message=f"{len(ids)} tasks submitted")
+
+
+@router.get("/tasks")
+async def list_tasks(
+    request: Request,
+    status: Annotated[str, Query(max_length=100)] = "",
+    task_type: Annotated[str, Query(max_length=512)] = "",
+    node_id: Annotated[str, Query(max_length=200)] = "",
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    before: Annotated[int | None, Query(ge=0)] = None,
+    principal: Principal = READ,
+) -> Response:
+    """Tasks, newest first, in the contract's four lists: `limit` of each, or of those with `status` (pending, active,
+    completed, failed, or a state). `next` is what to give as `before` for the page that follows; it costs the same on
+    every page, as `offset` does not. `summary` counts all."""
+    tasks = service_of(request).tasks
+    wanted = _states(status)
+    groups = [wanted] if wanted else list(LISTS.values())
+    pages = [await tasks.page(TaskQuery(group, task_type, node_id, None, before, limit, offset)) for group in groups]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in LISTS}
+    for task in (task for page in pages for task in page):
+        found[list_of(task)].append(item(task))
+    full = wanted and len(pages[0]) == limit
+    named = {
+        "tasks": found,
+        "summary": summary(await tasks.counts()),
+        "limit": limit,
+        "offset": offset,
+        "next": pages[0][-1].spec.seq if full else None,
+    }
+    return answer(request, named)
+
+
+@router.get("/tasks/failed")
+async def list_failed(
+    request: Request,
+    task_type: Annotated[str, Query(max_length=512)] = "",
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
+    principal: Principal = READ,
+) -> Response:
+    """The dead letters: tasks that failed for good, newest first."""
+    states = frozenset({TaskState.FAILED, TaskState.TIMEOUT})
+    page = await service_of(request).tasks.page(TaskQuery(states, task_type, limit=limit, offset=offset))
+    return answer(request, {"tasks": [item(task) for task in page], "count": len(page)})
+
+
+@router.post("/tasks/failed/replay", openapi_extra=described({"task_ids": "Which.", "task_type": "Or all of a type."}))
+async def replay_failed(request: Request, principal: Principal = WRITE) -> Response:
+    """Begins dead letters anew: these, those of a type, or all; at most 1,000 with one call."""
+    body = await read_body(request)
+    ids = body.get("task_ids") or []
+    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise InvalidRequest("task_ids: a list of ids", details={"field": "task_ids"})
+    replayed = await service_of(request).tasks.replay_dead(ids, str(body.get("task_type") or ""))
+    audit(principal, "tasks.replay", "", count=len(replayed))
+    return answer(request, {"task_ids": [task.id for task in replayed], "count": len(replayed)})
+
+
+@router.get("/tasks/types")
+async def list_types(request: Request, principal: Principal = READ) -> Response:
+    """The types of ready tasks, how many of each are ready, and which types are paused."""
+    scheduler = service_of(request).scheduler
+    ready: dict[str, int] = {}
+    for of, count in scheduler.ready.by_class():
+        ready[of.type] = ready.get(of.type, 0) + count
+    names = sorted(ready.keys() | scheduler.paused_types)
+    types = [
+        {"task_type": name, "ready": ready.get(name, 0), "paused": name in scheduler.paused_types} for name in names
+    ]
+    return answer(request, {"types": types})
+
+
+@router.post("/tasks/types/{task_type}/pause")
+async def pause_type(request: Request, task_type: str, principal: Principal = WRITE) -> Response:
+    """Tasks of the type are taken in and wait; those that run go on."""
+    service_of(request).tasks.pause_type(task_type)
+    audit(principal, "tasks.pause", task_type)
+    return answer(request, {"task_type": task_type, "paused": True})
+
+
+@router.post("/tasks/types/{task_type}/resume")
+async def resume_type(request: Request, task_type: str, principal: Principal = WRITE) -> Response:
+    service_of(request).tasks.resume_type(task_type)
+    audit(principal, "tasks.resume", task_type)
+    return answer(request, {"task_type": task_type, "paused": False})
+
+
+@router.get("/tasks/{task_id}")
+async def get_task(request: Request, task_id: str, principal: Principal = READ) -> Response:
+    """One task with its result. What goes in and comes out of another principal's task is shown to those who may read
+    prompts. 404."""
+    task = await service_of(request).tasks.get(task_id)
+    content = task.spec.principal == principal.name or allowed(principal, Permission.PROMPTS_READ)
+    return answer(request, {"task": whole(task, content=content)})
+
+
+@router.get("/tasks/{task_id}/explain")
+async def explain(request: Request, task_id: str, principal: Principal = READ) -> Response:
+    """Why a task is where it is: the reason, why each node cannot have it now, and how many go first. 404."""
+    found = await service_of(request).tasks.explain(task_id)
+    nodes = [
+        {"node_id": node, "eligible": not reason, "reason": reason or None} for node, reason in found.nodes.items()
+    ]
+    named = {"task_id": task_id, "state": found.task.state.value, "reason": found.reason}
+    return answer(request, {**named, "nodes": nodes, "ahead": found.ahead})
+
+
+@router.post("/tasks/{task_id}/cancel", openapi_extra=described({"reason": "Kept with the task."}, required=False))
+async def cancel(request: Request, task_id: str, principal: Principal = SUBMIT) -> Response:
+    """Ends a task, running or not; its node is told. 404; 409 for one that has finished; 403 for another principal's
+    without tasks.write."""
+    tasks = service_of(request).tasks
+    reason = str((await read_body(request)).get("reason") or "")
+    await _check_own(request, principal, task_id)
+    task = await tasks.cancel(task_id, reason or f"cancelled by {principal.name}")
+    audit(principal, "task.cancel", task_id)
+    return answer(request, {"task_id": task_id, "task": whole(task)}, message="Task cancelled")
+
+
+@router.delete("/tasks/{task_id}")
+async def delete(request: Request, task_id: str, principal: Principal = SUBMIT) -> Response:
+    """The same as cancel."""
+    return await cancel(request, task_id, principal)
+
+
+@router.post("/tasks/{task_id}/retry")
+async def retry(request: Request, task_id: str, principal: Principal = SUBMIT) -> Response:
+    """Begins a task that failed, timed out or was cancelled anew. 404; 409 for any other."""
+    await _check_own(request, principal, task_id)
+    task = await service_of(request).tasks.replay(task_id)
+    audit(principal, "task.replay", task_id)
+    return answer(request, {"task_id": task_id, "task": whole(task)}, message="Task is queued again")
+
+
+async def _check_own(request: Request, principal: Principal, task_id: str) -> None:
+    if not allowed(principal, Permission.TASKS_WRITE):
+        task = await service_of(request).tasks.get(task_id)
+        if task.spec.principal != principal.name:
+            raise Forbidden(f"Task '{task_id}' is another principal's.")
+
+
+async def _raw(request: Request) -> bytes:
+    """The body, not read yet. Raises InvalidRequest, UnsupportedMedia."""
+    raw = await request.body()
+    if not raw or raw.strip() == b"{}":
+        raise InvalidRequest("No task data provided")
+    check_json(request)
+    return raw
+
+
+def _states(text: str) -> frozenset[TaskState]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    found: set[TaskState] = set()
+    for name in names:
+        try:
+            found |= LISTS[name] if name in LISTS else {TaskState(name)}
+        except ValueError:
+            known = ", ".join([*LISTS, *(state.value for state in TaskState if state.value not in LISTS)])
+            raise InvalidRequest(f"status '{name}' is none of {known}", details={"field": "status"}) from None
+    return frozenset(found)

@@ -1,0 +1,91 @@
+"""Keeps a process's tasks in step with the ledger: takes over those of replicas that are gone, finds out what became of
+writes whose answer was lost, and hears of tasks that finished elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from orchestrator.domain.errors import StorageUnavailable
+from orchestrator.domain.task.task import Task
+from orchestrator.ports.ledger import Ledger
+from orchestrator.services.tasks.scheduler import Scheduler
+
+BEAT = 1.0  # seconds between two looks
+LEASE = 6.0  # seconds after which the tasks of a replica that is gone are taken over
+AT_ONCE = 500  # tasks looked up in one query
+STEAL = 50  # tasks taken from a replica that is behind
+_log = logging.getLogger("orchestrator.tasks")
+
+
+class Keeper:
+    """One per process."""
+
+    def __init__(self, ledger: Ledger, scheduler: Scheduler, *, alone: bool) -> None:
+        """`alone`: no other process can use this ledger, so whatever is there is this one's."""
+        self._ledger = ledger
+        self._scheduler = scheduler
+        self._alone = alone
+
+    async def start(self) -> int:
+        """Takes up what earlier processes left; how many tasks. Raises StorageUnavailable."""
+        total = 0
+        while taken := await self._ledger.take_over(self._scheduler.owner, seconds=LEASE, alone=self._alone):
+            self._scheduler.adopt(taken)
+            total += len(taken)
+            await asyncio.sleep(0)
+        if total:
+            _log.info("tasks_taken_over", extra={"tasks": total})
+        return total
+
+    async def run(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Until cancelled."""
+        while True:
+            await sleep(BEAT)
+            try:
+                await self.look()
+            except StorageUnavailable as error:
+                _log.warning("tasks_not_read", extra={"error": error.message})
+
+    async def look(self) -> None:
+        """One look. Raises StorageUnavailable."""
+        scheduler = self._scheduler
+        taken = await self._ledger.take_over(scheduler.owner, seconds=LEASE)
+        if taken:
+            _log.info("tasks_taken_over", extra={"tasks": len(taken)})
+            scheduler.adopt(taken)
+        doubtful, scheduler.doubtful = scheduler.doubtful, set()
+        elsewhere = {parent for parent in scheduler.children if parent not in scheduler.tasks}
+        try:
+            found = await self._held(doubtful | elsewhere)
+        except StorageUnavailable:
+            scheduler.doubtful |= doubtful
+            raise
+        own = [found[task_id] for task_id in doubtful if task_id in found]
+        scheduler.adopt(task for task in own if task.owner == scheduler.owner and not task.state.finished)
+        for parent in elsewhere:
+            if parent in found and found[parent].state.finished:
+                scheduler.finished(found[parent])
+        if not self._alone:
+            await self._help()
+
+    async def _help(self) -> None:
+        """Takes queued tasks of other replicas that this one has room for."""
+        scheduler = self._scheduler
+        free = [
+            seat for seat in scheduler.seats.by_id.values() if seat.worker.active and seat.state.in_flight < seat.most
+        ]
+        if not free or len(scheduler.ready):
+            return
+        types = frozenset().union(*(seat.worker.task_types for seat in free))
+        any_type = any(not seat.worker.task_types for seat in free)
+        stolen = await self._ledger.steal(scheduler.owner, () if any_type else types, STEAL)
+        scheduler.adopt(stolen)
+
+    async def _held(self, ids: set[str]) -> dict[str, Task]:
+        wanted = sorted(ids)
+        found: dict[str, Task] = {}
+        for start in range(0, len(wanted), AT_ONCE):
+            found |= await self._ledger.get(wanted[start : start + AT_ONCE])
+        return found

@@ -1,0 +1,363 @@
+"""Decides what happens to every task that this process looks after: which node gets it, when it is tried again, and
+when it has taken too long.
+
+Decisions are made on the tasks in memory, which run ahead of the ledger by the changes that wait to be written. What a
+decision leads to outside (an answer to a client, a request to a node) happens when the change is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.domain.errors import Conflict, NotFound, OrchestratorError, StorageUnavailable
+from orchestrator.domain.placement.record import Outcome
+from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.ready import Ready, ReadySet
+from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.task import Task
+from orchestrator.domain.worker import Worker
+from orchestrator.ports.ledger import Change, Verdict
+from orchestrator.services.clock import Clock
+from orchestrator.services.tasks.seats import Seats
+from orchestrator.services.tasks.timers import Timers
+from orchestrator.services.tasks.writer import Answer, Writer
+
+MOST_AT_ONCE = 500  # tasks handed out before other work of the process gets its turn
+TIMED_OUT = 504
+LOOK_AGAIN = 0.25  # seconds, when the only nodes with room rest after failures
+_log = logging.getLogger("orchestrator.tasks")
+
+
+class Carrier(Protocol):
+    """Brings tasks to nodes. Nothing here raises: what goes wrong comes back by `Scheduler.report`."""
+
+    def deliver(self, worker: Worker, task: Task) -> None:
+        """The assignment is durable: the node gets the task."""
+
+    def withdraw(self, worker: Worker, task: Task) -> None:
+        """The attempt is called off: the node may stop. Best effort."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known of an attempt. `ok` None: it is given back, and nobody is to blame. `final`: another attempt would
+    not help. `seconds` is how long the node took, `status` its HTTP status, 0 where none came."""
+
+    ok: bool | None
+    result: bytes | None = None
+    error: str = ""
+    final: bool = False
+    agent: str = ""
+    performance: bytes | None = None
+    seconds: float = 0.0
+    status: int = 200
+
+
+Done = Callable[[Answer], None]
+Watcher = Callable[[Task, Task | None], None]  # the task as it is now, and as it was
+
+
+class Scheduler:
+    """One per process. Not shared between threads."""
+
+    def __init__(
+        self, clock: Clock, writer: Writer, seats: Seats, carrier: Carrier, *, owner: str, rand: Callable[[], float]
+    ) -> None:
+        """`owner` names this process among the replicas; `rand` gives uniform floats in [0, 1)."""
+        self.owner = owner
+        self.seats = seats
+        self.tasks: dict[str, Task] = {}  # unfinished ones that this process looks after, ahead of the ledger
+        self.ready = ReadySet()
+        self.children: defaultdict[str, set[str]] = defaultdict(set)  # who waits for a task, by its id
+        self.doubtful: set[str] = set()  # of these the ledger knows more than this process
+        self.paused = False
+        self.paused_types: set[str] = set()
+        self.on_change: list[Watcher] = []  # called when a change is durable
+        self._clock = clock
+        self._writer = writer
+        self._carrier = carrier
+        self._rand = rand
+        self._timers = Timers(clock.wall, self._ring)
+        self._dispatching = False
+        self._again: asyncio.TimerHandle | None = None
+
+    # What comes from clients
+
+    def begin(self, task: Task, done: Done) -> None:
+        """A new task; `done` hears when it is durable. After StorageUnavailable it may have been taken in, or not."""
+
+        def written(answer: Answer) -> None:
+            if answer is Verdict.DONE:
+                self._tell(task, None)
+            else:
+                self.drop(task.id)
+                if isinstance(answer, StorageUnavailable):
+                    self.doubtful.add(task.id)
+            done(answer)
+
+        if task.id in self.tasks:
+            done(Verdict.EXISTS)
+            return
+        self._writer.put(Change(task), written, insists=False)
+        self._keep(task)
+
+    async def submit(self, task: Task) -> Verdict:
+        """The same, durable when it returns. Raises StorageUnavailable."""
+        done: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self.begin(task, _into(done))
+        return await done
+
+    async def cancel(self, task: Task, reason: str = "") -> Task:
+        """Ends a task that has not finished. `task` is what the ledger holds. Raises Conflict, StorageUnavailable."""
+        latest = self.tasks.get(task.id, task)
+        return await self._change(latest, lifecycle.cancel(latest, self._clock.wall(), reason))
+
+    async def replay(self, task: Task) -> Task:
+        """Begins a finished task anew. Raises Conflict, StorageUnavailable."""
+        latest = self.tasks.get(task.id, task)
+        return await self._change(latest, lifecycle.replay(latest, self.owner))
+
+    # What comes from nodes
+
+    async def started(self, task_id: str, attempt: int) -> Task:
+        """The node works on it. Raises NotFound, and Conflict for an attempt that is not the current one."""
+        task = self._current(task_id, attempt)
+        if task.state is TaskState.RUNNING:
+            return task
+        return await self._change(task, lifecycle.start(task, self._clock.wall()))
+
+    async def progress(self, task_id: str, attempt: int, part: float | None, note: str) -> Task:
+        """The same with how far it is. Raises as `started`."""
+        task = self._current(task_id, attempt)
+        if task.state is TaskState.ASSIGNED:
+            task = self._put(task, lifecycle.start(task, self._clock.wall()))
+        return await self._change(task, lifecycle.report(task, part, note))
+
+    async def report(self, task_id: str, attempt: int, report: Report) -> Task:
+        """What became of an attempt, durable when this returns. Raises as `started`: an old attempt's word no longer
+        counts."""
+        task = self._current(task_id, attempt)
+        return await self._change(task, self.after(task, report), report)
+
+    def after(self, task: Task, report: Report) -> Task:
+        """The task as a report leaves it. Raises Conflict."""
+        now = self._clock.wall()
+        if report.ok is None:
+            return lifecycle.release(task)
+        if report.ok:
+            return lifecycle.succeed(task, now, report.result, agent=report.agent, performance=report.performance)
+        return lifecycle.fail(
+            task, now, report.error or "the node reported a failure", self._rand(), final=report.final
+        )
+
+    def _current(self, task_id: str, attempt: int) -> Task:
+        task = self.tasks.get(task_id)
+        if task is None:
+            raise NotFound(f"Task '{task_id}' is not active here")
+        if not task.state.active or task.attempt != attempt:
+            raise Conflict(
+                f"attempt {attempt} of task '{task_id}' is not the current one",
+                details={"state": task.state.value, "attempt": task.attempt},
+            )
+        return task
+
+    # What happens to nodes
+
+    def node_changed(self, worker: Worker) -> None:
+        """A node came, or may take more, less or other tasks than before."""
+        self.seats.put(worker)
+        self.dispatch()
+
+    def node_lost(self, worker_id: str, *, removed: bool) -> None:
+        """The node is gone, or does not answer: what it worked on is queued again, and its late word is refused."""
+        now = self._clock.wall()
+        for task in [task for task in self.tasks.values() if task.state.active and task.node == worker_id]:
+            self._put(task, lifecycle.lose_node(task, now), Report(False, status=0))
+        if removed:
+            self.seats.remove(worker_id)
+        self.dispatch()
+
+    # Other processes' tasks
+
+    def adopt(self, tasks: Iterable[Task]) -> None:
+        """Looks after tasks that were another process's. Where it is not known whether the node heard of an assignment
+        it is made anew; what a node works on goes on there."""
+        for task in tasks:
+            if task.id in self.tasks:
+                continue
+            self._keep(task)
+            if task.state is TaskState.ASSIGNED:
+                self._put(task, lifecycle.release(task))
+            elif task.state is TaskState.RUNNING and task.node in self.seats.by_id:
+                self.seats.take(self.seats.by_id[task.node], task.id, task.attempt, task.spec.type)
+        self.dispatch()
+
+    def drop(self, task_id: str) -> None:
+        """Forgets a task that is another process's, or none."""
+        task = self.tasks.pop(task_id, None)
+        self.ready.discard(task_id)
+        self._timers.forget(task_id)
+        if task is not None and task.state.active:
+            self._leave(task, Report(None))
+
+    def stop(self) -> None:
+        """Hands nothing out any more."""
+        self.paused = True
+        self._timers.stop()
+        if self._again is not None:
+            self._again.cancel()
+
+    # Handing out
+
+    def dispatch(self) -> None:
+        """Hands out what nodes have room for, after everything that happens at this moment."""
+        if not self._dispatching:
+            self._dispatching = True
+            asyncio.get_running_loop().call_soon(self._pass)
+
+    def _pass(self) -> None:
+        self._dispatching = False
+        if self.paused:
+            return
+        ready, has_room = self.ready, self._has_room
+        ready.unblock(has_room)
+        now = self._clock.tick()
+        for _ in range(MOST_AT_ONCE):
+            following = ready.next(has_room)
+            if following is None:
+                return
+            task = self.tasks[following.id]
+            seat = self.seats.choose(task.spec.of, now)
+            if seat is None:  # the nodes with room rest after failures
+                ready.set_aside(following.number)
+                self._look_again()
+                continue
+            ready.take(following)
+            assigned = lifecycle.assign(task, seat.worker.id, self._clock.epoch)
+            self.seats.take(seat, task.id, assigned.attempt, task.spec.type)
+            self._put(task, assigned)
+        self.dispatch()
+
+    def _has_room(self, number: int) -> bool:
+        of = self.ready.classes[number]
+        return of.type not in self.paused_types and self.seats.has_room(of)
+
+    def _look_again(self) -> None:
+        if self._again is None:
+
+            def look() -> None:
+                self._again = None
+                self.dispatch()
+
+            self._again = asyncio.get_running_loop().call_later(LOOK_AGAIN, look)
+
+    def _ring(self) -> None:
+        now = self._clock.wall()
+        for task_id in self._timers.due(now):
+            task = self.tasks.get(task_id)
+            following = self._due(task, now) if task is not None else None
+            if task is not None and following is not None:
+                late = following.state is not TaskState.FAILED  # a deadline is not the node's fault, a timeout is
+                self._put(task, following, Report(False, status=TIMED_OUT) if late else None)
+
+    def _due(self, task: Task, now: float) -> Task | None:
+        if task.spec.deadline is not None and task.spec.deadline <= now:
+            return lifecycle.miss_deadline(task, now)
+        if task.state.active:
+            return lifecycle.expire(task, now, self._rand())
+        if task.state is TaskState.RETRYING or (task.state is TaskState.WAITING and not task.waiting_for):
+            return lifecycle.wake(task)
+        return None
+
+    # Changes
+
+    async def _change(self, old: Task, new: Task, report: Report | None = None) -> Task:
+        done: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._put(old, new, report, _into(done))
+        if await done is not Verdict.DONE:
+            raise Conflict(f"Task '{old.id}' has changed in the meantime: try again")
+        return new
+
+    def _put(self, old: Task, new: Task, report: Report | None = None, done: Done | None = None) -> Task:
+        """Does in memory what is decided, and has it written down."""
+        if old.state is TaskState.QUEUED:
+            self.ready.discard(old.id)
+        if old.state.active and not new.state.active:
+            self._leave(old, report or Report(None))
+        if new.state.finished:
+            self.tasks.pop(new.id, None)
+            self._timers.forget(new.id)
+        else:
+            self._keep(new)
+
+        def written(answer: Answer) -> None:
+            if answer is Verdict.DONE:
+                self._tell(new, old)
+            else:
+                self.drop(new.id)
+                self.doubtful.add(new.id)
+            if done is not None:
+                done(answer)
+
+        self._writer.put(Change(new, old.version, old.state), written)
+        return new
+
+    def _keep(self, task: Task) -> None:
+        self.tasks[task.id] = task
+        self._timers.set(task)
+        if task.state is TaskState.QUEUED:
+            spec = task.spec
+            self.ready.add(Ready(spec.id, spec.seq, self.ready.number(spec.of), spec.priority, spec.principal))
+            self.dispatch()
+        for parent in task.waiting_for:
+            self.children[parent].add(task.id)
+
+    def _leave(self, task: Task, report: Report) -> None:
+        """The attempt no longer has a place on its node."""
+        # A task that fails where it should run says nothing about the node; one that the node did not answer for does.
+        blamed = report.status not in (0, 200) or (report.ok is False and report.status == 0)
+        outcome = Outcome(False if blamed else report.ok or None, report.seconds, status=report.status)
+        self.seats.leave(task.node, task.id, task.spec.type, outcome, self._clock.tick())
+        self.dispatch()
+
+    def _tell(self, new: Task, old: Task | None) -> None:
+        """The change is durable: now the world may hear of it."""
+        seat = self.seats.by_id.get(new.node)
+        if new.state is TaskState.ASSIGNED:
+            latest = self.tasks.get(new.id)
+            if seat is not None and latest is not None and latest.attempt == new.attempt and latest.state.active:
+                self._carrier.deliver(seat.worker, new)
+        elif old is not None and old.state.active and not new.state.active:
+            before = self.seats.by_id.get(old.node)
+            if before is not None and new.state is not TaskState.COMPLETED:
+                self._carrier.withdraw(before.worker, old)
+        for watcher in self.on_change:
+            watcher(new, old)
+        if new.state.finished:
+            self.finished(new)
+
+    def finished(self, parent: Task) -> None:
+        """A task has finished, here or elsewhere: those that wait for it go on."""
+        now = self._clock.wall()
+        for child_id in self.children.pop(parent.id, ()):
+            child = self.tasks.get(child_id)
+            following = lifecycle.parent_finished(child, parent, now) if child is not None else None
+            if child is not None and following is not None and following is not child:
+                self._put(child, following)
+
+
+def _into(future: asyncio.Future[Verdict]) -> Done:
+    def done(answer: Answer) -> None:
+        if future.done():
+            return
+        if isinstance(answer, OrchestratorError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    return done

@@ -1,0 +1,214 @@
+"""Reads what a client submits. JSON that only nodes look at is kept as it came."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from orchestrator.domain.errors import InvalidRequest
+from orchestrator.domain.storable import KEY_LIMIT, check_storable, is_text
+from orchestrator.domain.task.requirements import MAX_LOAD, Requirements, TaskClass
+from orchestrator.domain.task.task import LOWEST, PRIORITIES, Backoff, OnDependencyFailure, TaskSpec
+
+MAX_BODY = 8 << 20  # bytes of one task
+MAX_TIMEOUT = 30 * 86_400.0
+MAX_RETRIES = 1_000
+MAX_DEPENDENCIES = 1_000
+RESERVED = frozenset({"failed", "batch", "types", "results"})  # words of the routes below /tasks
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,199}\Z")
+T = TypeVar("T")
+_EMPTY = (b"null", b"")
+
+
+class BackoffBody(msgspec.Struct, forbid_unknown_fields=True):
+    base: float = 1.0
+    most: float = 60.0
+
+
+class RequirementsBody(msgspec.Struct):
+    """What placement reads; a node is given all that was sent."""
+
+    capabilities: list[str] = []
+    labels: dict[str, str] = {}
+    min_cpu: float = 0.0
+    min_memory: float = 0.0
+    max_load: float = MAX_LOAD
+    preferred_nodes: list[str] = []
+    exclude_nodes: list[str] = []
+
+
+class TaskBody(msgspec.Struct):
+    """One task as clients send it (tasks contract 1.2, and what is new: see docs/reference/tasks-api.md)."""
+
+    task_type: str = ""
+    task_id: str | None = None
+    priority: int | str | None = None
+    requirements: msgspec.Raw = msgspec.Raw(b"{}")
+    input_data: msgspec.Raw = msgspec.Raw(b"null")
+    timeout: float | None = None
+    max_retries: int | None = None
+    deadline: float | None = None
+    not_before: float | None = None
+    callback_url: str | None = None
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+    dependencies: list[str] = []
+    on_dependency_failure: OnDependencyFailure = OnDependencyFailure.FAIL
+    idempotency_key: str | None = None
+    backoff: BackoffBody | None = None
+
+
+class BatchBody(msgspec.Struct):
+    tasks: list[msgspec.Raw]
+
+
+_task = msgspec.json.Decoder(TaskBody)
+_batch = msgspec.json.Decoder(BatchBody)
+_requirements = msgspec.json.Decoder(RequirementsBody)
+
+
+def read_task(body: bytes | msgspec.Raw) -> TaskBody:
+    """Raises InvalidRequest that names the field."""
+    if len(body) > MAX_BODY:
+        raise InvalidRequest(f"a task is at most {MAX_BODY >> 20} MiB")
+    return _decoded(_task.decode, body)
+
+
+def read_batch(body: bytes) -> list[msgspec.Raw]:
+    """The single tasks, not read yet. Raises InvalidRequest."""
+    return _decoded(_batch.decode, body).tasks
+
+
+def spec_of(body: TaskBody, task_id: str, seq: int, now: float, principal: str, key: str = "") -> TaskSpec:
+    """What was asked for. `task_id` is for a task that brought none, `key` an idempotency key from a header. Raises
+    InvalidRequest that names the field."""
+    if not body.task_type:
+        raise InvalidRequest("task_type is required")
+    if body.task_id is not None:
+        if not _ID.match(body.task_id) or body.task_id in RESERVED:
+            raise InvalidRequest("task_id: letters, digits and ._:~- only, at most 200, and no word of a route")
+        task_id = body.task_id
+    backoff = body.backoff or BackoffBody()
+    spec = TaskSpec(
+        id=task_id,
+        seq=seq,
+        of=TaskClass(_short("task_type", body.task_type), _read_requirements(body.requirements)),
+        created_at=now,
+        priority=_priority(body.priority),
+        input=_json(body.input_data, b"null"),
+        requirements=_json(body.requirements, b"{}"),
+        metadata=_mapping("metadata", body.metadata),
+        timeout=_within("timeout", body.timeout, 300.0, 0.001, MAX_TIMEOUT),
+        max_retries=int(_within("max_retries", body.max_retries, 3, 0, MAX_RETRIES)),
+        backoff=Backoff(
+            _within("backoff.base", backoff.base, 1.0, 0.0, 86_400.0),
+            _within("backoff.most", backoff.most, 60.0, 0.0, 86_400.0),
+        ),
+        deadline=_moment("deadline", body.deadline),
+        not_before=_moment("not_before", body.not_before),
+        callback_url=_url(body.callback_url),
+        dependencies=_dependencies(body.dependencies, task_id),
+        on_dependency_failure=body.on_dependency_failure,
+        principal=principal,
+        idempotency_key=_short("idempotency_key", body.idempotency_key or key),
+    )
+    check_storable((spec.id, spec.of.type, spec.callback_url, spec.idempotency_key, list(spec.dependencies)))
+    return spec
+
+
+def same(one: TaskSpec, other: TaskSpec) -> bool:
+    """Whether two submissions ask for the same thing, whenever they came."""
+    return (one.of, one.priority, one.input, one.metadata, one.timeout, one.dependencies) == (
+        other.of,
+        other.priority,
+        other.input,
+        other.metadata,
+        other.timeout,
+        other.dependencies,
+    )
+
+
+def _decoded(decode: Callable[[bytes], T], body: bytes | msgspec.Raw) -> T:
+    try:
+        return decode(bytes(body))
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error).replace("`$.", "`").replace("Object", "object")) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise InvalidRequest("the body is not valid JSON") from None
+
+
+def _read_requirements(raw: msgspec.Raw) -> Requirements:
+    if bytes(raw) in _EMPTY or bytes(raw) == b"{}":
+        return Requirements()
+    body = _decoded(_requirements.decode, raw)
+    return Requirements(
+        frozenset(_short("capability", name) for name in body.capabilities),
+        tuple(sorted((_short("label", name), _short("label", value)) for name, value in body.labels.items())),
+        _within("requirements.min_cpu", body.min_cpu, 0.0, 0.0, 100.0),
+        _within("requirements.min_memory", body.min_memory, 0.0, 0.0, 1e9),
+        _within("requirements.max_load", body.max_load, MAX_LOAD, 0.0, 1.0),
+        frozenset(body.preferred_nodes),
+        frozenset(body.exclude_nodes),
+    )
+
+
+def _priority(given: int | str | None) -> int:
+    if given is None:
+        return PRIORITIES["normal"]
+    if isinstance(given, str):
+        named = PRIORITIES.get(given.lower())
+        if named is not None:
+            return named
+    elif 1 <= given <= LOWEST:
+        return given
+    raise InvalidRequest(f"priority: 1 to {LOWEST} or one of {', '.join(PRIORITIES)}, not {given!r}")
+
+
+def _within(field: str, given: float | None, default: float, least: float, most: float) -> float:
+    value = default if given is None else given
+    if not least <= value <= most:  # NaN is not either
+        raise InvalidRequest(f"{field}: from {least:g} to {most:g}, not {value:g}")
+    return value
+
+
+def _moment(field: str, given: float | None) -> float | None:
+    if given is not None and not 0 <= given < 1e11:
+        raise InvalidRequest(f"{field}: seconds since the epoch, not {given:g}")
+    return given
+
+
+def _url(given: str | None) -> str:
+    if not given:
+        return ""
+    if not given.startswith(("http://", "https://")) or len(given) > 2_000 or not given.isprintable():
+        raise InvalidRequest("callback_url: an http or https URL of at most 2,000 characters")
+    return given
+
+
+def _short(field: str, given: str) -> str:
+    if len(given) > KEY_LIMIT or not is_text(given):
+        raise InvalidRequest(f"{field}: plain text of at most {KEY_LIMIT} characters")
+    return given
+
+
+def _dependencies(given: list[str], task_id: str) -> tuple[str, ...]:
+    if len(given) > MAX_DEPENDENCIES:
+        raise InvalidRequest(f"dependencies: at most {MAX_DEPENDENCIES}")
+    if task_id in given:
+        raise InvalidRequest("dependencies: a task cannot wait for itself")
+    return tuple(dict.fromkeys(given))
+
+
+def _json(raw: msgspec.Raw, empty: bytes) -> bytes:
+    return bytes(raw) or empty
+
+
+def _mapping(field: str, raw: msgspec.Raw) -> bytes:
+    found = bytes(raw)
+    if found in _EMPTY:
+        return b"{}"
+    if not found.lstrip().startswith(b"{"):
+        raise InvalidRequest(f"{field}: an object")
+    return found

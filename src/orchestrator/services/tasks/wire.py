@@ -1,0 +1,106 @@
+"""Tasks on the wire to nodes, and what nodes answer (tasks contract 1.6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from orchestrator.domain.task.task import MAX_RESULT, Task
+from orchestrator.services.tasks.scheduler import Report
+
+ACCEPTED = frozenset({200, 201, 202})
+BUSY = frozenset({429, 503})
+MAX_TEXT = 4_000
+
+
+class WireTask(msgspec.Struct):
+    """What a node is sent: the contract's seven fields, then ours. `attempt` is named in every report on the task."""
+
+    task_id: str
+    task_type: str
+    priority: int
+    requirements: msgspec.Raw
+    input_data: msgspec.Raw
+    timeout: float
+    metadata: msgspec.Raw
+    attempt: int
+    deadline: float | None = None
+    callback_url: str | None = None
+
+
+class ReportBody(msgspec.Struct):
+    """What a node reports of an attempt: `status` completed, failed or released."""
+
+    status: str = ""
+    result_data: msgspec.Raw = msgspec.Raw(b"")
+    result: msgspec.Raw = msgspec.Raw(b"")
+    error_message: str | None = None
+    error: Any = None
+    success: bool | None = None
+    retryable: bool = True
+    execution_time: float | None = None
+    agent_id: str | None = None
+    performance_metrics: msgspec.Raw = msgspec.Raw(b"")
+    node_id: str | None = None
+    attempt: int | None = None
+    task_id: str | None = None
+
+
+encode = msgspec.json.Encoder().encode
+_report = msgspec.json.Decoder(ReportBody)
+
+
+def wire(task: Task, result_url: str = "") -> WireTask:
+    """The task as a node gets it. `result_url` is where it may send its report."""
+    spec = task.spec
+    return WireTask(
+        spec.id,
+        spec.type,
+        spec.priority,
+        msgspec.Raw(spec.requirements),
+        msgspec.Raw(spec.input),
+        spec.timeout,
+        msgspec.Raw(spec.metadata),
+        task.attempt,
+        spec.deadline,
+        result_url or None,
+    )
+
+
+def read_answer(status: int, body: bytes, seconds: float) -> Report | None:
+    """What the answer to a delivery says; None: the node has taken the task and will report."""
+    if status in BUSY:
+        return Report(None, error=f"the node is busy (HTTP {status})", status=status, seconds=seconds)
+    if status not in ACCEPTED:
+        text = body[:300].decode("utf-8", "replace").strip()
+        return Report(False, error=f"the node answered HTTP {status}: {text}", status=status, seconds=seconds)
+    try:
+        told = _report.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None  # an old node's answer means accepted, whatever it says
+    return as_report(told, seconds)
+
+
+def as_report(told: ReportBody, seconds: float = 0.0) -> Report | None:
+    """None where nothing is said about the end of the attempt."""
+    seconds = told.execution_time if told.execution_time is not None and told.execution_time >= 0 else seconds
+    if told.status == "released":
+        return Report(None, seconds=seconds)
+    if told.status in ("failed", "error", "timeout") or (told.success is False and (told.error or told.error_message)):
+        error = told.error_message or _text(told.error) or "the node reported a failure"
+        return Report(False, error=error[:MAX_TEXT], final=not told.retryable, seconds=seconds)
+    result = bytes(told.result_data) or bytes(told.result)
+    if told.status not in ("completed", "success") and not result:
+        return None
+    if len(result) > MAX_RESULT:
+        size = f"{len(result):,} bytes, at most {MAX_RESULT:,} are kept"
+        return Report(False, error=f"the result is too large: {size}", final=True, seconds=seconds)
+    performance = bytes(told.performance_metrics) or None
+    return Report(True, result or b"null", agent=told.agent_id or "", performance=performance, seconds=seconds)
+
+
+def _text(error: object) -> str:
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    return error if isinstance(error, str) else "" if error is None else str(error)

@@ -1,0 +1,108 @@
+"""Writes changes of tasks down, all that wait at once in one transaction: the commit costs the same for one and for a
+hundred."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.domain.errors import OrchestratorError, StorageUnavailable
+from orchestrator.ports.ledger import Change, Ledger, Verdict
+
+AT_ONCE = 1_000  # changes in one transaction
+LONGEST_PAUSE = 5.0  # seconds between two tries to reach the ledger
+_log = logging.getLogger("orchestrator.tasks")
+
+Answer = Verdict | OrchestratorError
+Done = Callable[[Answer], None]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    change: Change
+    done: Done
+    insists: bool
+
+
+class Writer:
+    """One per process. Changes are written in the order in which they were put."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: list[_Waiting] = []
+        self._more = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def put(self, change: Change, done: Done, *, insists: bool = True) -> None:
+        """`done` is called with the verdict when the change is durable. While the ledger is away, a change that
+        `insists` is tried again until it is known what became of it; another one ends with StorageUnavailable."""
+        self._waiting.append(_Waiting(change, done, insists))
+        self._idle.clear()
+        self._more.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._more.wait()
+            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            if not self._waiting:
+                self._more.clear()
+            await self._write(batch)
+            if not self._waiting:
+                self._idle.set()
+
+    async def drained(self) -> None:
+        """Returns when nothing waits any more."""
+        await self._idle.wait()
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        try:
+            verdicts = await self._ledger.commit([one.change for one in batch])
+        except StorageUnavailable as error:
+            await self._again(batch, error)
+        except OrchestratorError as error:
+            await self._apart(batch, error)
+        else:
+            for one, verdict in zip(batch, verdicts, strict=True):
+                one.done(verdict)
+
+    async def _apart(self, batch: list[_Waiting], error: OrchestratorError) -> None:
+        """One change of the batch is refused: it must not take the others with it."""
+        if len(batch) == 1:
+            batch[0].done(error)
+            return
+        middle = len(batch) // 2
+        await self._write(batch[:middle])
+        await self._write(batch[middle:])
+
+    async def _again(self, batch: list[_Waiting], error: StorageUnavailable) -> None:
+        """The ledger is away. What was to be written may or may not be: that is found out when it is back."""
+        for one in batch:
+            if not one.insists:
+                one.done(error)
+        left = [one for one in batch if one.insists]
+        pause = 0.1
+        while left:
+            _log.warning("tasks_not_written", extra={"error": error.message, "waiting": len(left) + len(self._waiting)})
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+            try:
+                held = await self._ledger.get({one.change.task.id for one in left})
+                missing = []
+                for one in left:
+                    there = held.get(one.change.task.id)
+                    if there is not None and there.version >= one.change.task.version:
+                        one.done(Verdict.DONE if there == one.change.task else Verdict.STALE)
+                    else:
+                        missing.append(one)
+                left = missing
+                verdicts = await self._ledger.commit([one.change for one in left]) if left else []
+            except StorageUnavailable as failed:
+                error = failed
+                continue
+            for one, verdict in zip(left, verdicts, strict=True):
+                one.done(verdict)
+            left = []

@@ -1,0 +1,79 @@
+"""Settings of the history that are changed while it runs are in force for the next request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+from admin_api import admin, prompt
+
+from orchestrator.ports.history import HistoryBatch, RequestFilter
+from orchestrator.testing.model_server import ModelServer
+from service import RunningService
+
+
+async def ask(running: RunningService, count: int) -> None:
+    async with httpx2.AsyncClient(base_url=running.url, timeout=20) as client:
+        for _ in range(count):
+            assert (await client.post("/api/generate", json=prompt())).status_code == 200
+
+
+async def change(api: httpx2.AsyncClient, **values: Any) -> None:
+    answer = await api.patch("/config/history", json=values)
+    assert answer.status_code == 200, answer.text
+
+
+async def kept(api: httpx2.AsyncClient) -> tuple[int, int, int]:
+    """Requests that were written down one by one, decisions, and requests in the sums."""
+    rows = (await api.get("/analytics/requests/search", params={"limit": 500})).json()
+    decisions = (await api.get("/analytics/decisions", params={"limit": 500})).json()
+    summary = (await api.get("/analytics/summary")).json()["summary"]
+    return len(rows["requests"]), decisions["count"], summary["totalRequests"]
+
+
+async def test_rates_are_in_force_for_the_next_request(tmp_path: Path) -> None:
+    async with (
+        ModelServer(["llama3"]) as server,
+        admin(tmp_path, nodes=[{"id": "a", "url": server.url}], database={"url": "memory://"}) as (running, api),
+    ):
+        await running.healthy(1)
+        await ask(running, 2)
+        assert await kept(api) == (2, 2, 2)
+        await change(api, rows_per_second=0)
+        await ask(running, 2)
+        assert await kept(api) == (2, 4, 4)
+        await change(api, rows_per_second=100, decisions_per_second=0)
+        await ask(running, 2)
+        rows, decisions, summed = await kept(api)
+        assert (decisions, summed) == (4, 6)
+        assert rows > 2
+        await change(api, decisions_per_second=20)
+        refused = await api.patch("/config/history", json={"rows_per_second": -1, "decisions_per_second": 0})
+        assert refused.status_code == 400
+        await ask(running, 1)
+        assert (await kept(api))[1] == 5
+
+
+async def test_retention_is_in_force_for_the_next_clean_up(tmp_path: Path) -> None:
+    async with (
+        ModelServer(["llama3"]) as server,
+        admin(tmp_path, nodes=[{"id": "a", "url": server.url}], database={"url": "memory://"}) as (running, api),
+    ):
+        await running.healthy(1)
+        await ask(running, 3)
+        assert await kept(api) == (3, 3, 3)
+
+        async def at_once(seconds: float) -> None:
+            assert seconds > 0
+
+        assert await running.service.cleanup.sweep(at_once) == 0
+        await change(api, most_requests=1, most_decisions=2)
+        assert await running.service.cleanup.sweep(at_once) == 3
+        assert await kept(api) == (1, 2, 3)
+        await change(api, keep_requests=60, most_requests=100)
+        (newest,) = await running.service.storage.history.requests(RequestFilter(), 10)
+        old = msgspec.structs.replace(newest, at=newest.at - 90)
+        await running.service.storage.history.append(HistoryBatch([old]))
+        assert await running.service.cleanup.sweep(at_once) == 1

@@ -1,0 +1,37 @@
+"""`orchestrator workers` against a running service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx2
+import pytest
+from cli_command import CommandLine
+
+from service import running_service
+
+
+async def test_list_show_drain_remove(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    async with running_service({}, tmp_path) as running:
+        run = CommandLine(capsys).at(running.url)
+        assert "no workers" in (await run("workers", "list")).err
+        async with httpx2.AsyncClient(base_url=running.url) as client:
+            for name, mode in (("b", "pull"), ("a", "push")):
+                body = {"host": "10.0.0.5", "mode": mode, "cpu_usage": 12.5, "agents": [{"agent_id": "one"}]}
+                assert (await client.post(f"/api/v1/nodes/{name}/register", json=body)).status_code == 200
+        rows = (await run("workers")).rows
+        assert [(row["id"], row["state"], row["address"]) for row in rows] == [
+            ("a", "active", "10.0.0.5:8080"),
+            ("b", "active", "pulls"),
+        ]
+        assert [one["node_id"] for one in (await run("workers", "list", "--json")).json] == ["b", "a"]
+        assert "agents\tone" in (await run("workers", "show", "a")).out
+        assert "undrain a" in (await run("workers", "drain", "a")).err
+        assert "maintenance (set by an operator)" in (await run("workers", "show", "a")).out
+        assert (await run("workers", "undrain", "a")).status == 0
+        assert (await run("workers", "list")).rows[0]["state"] == "active"
+        assert (await run("workers", "remove", "a")).status == 2
+        assert "Removed a" in (await run("workers", "remove", "a", "--yes")).err
+        gone = await run("workers", "show", "a")
+        assert gone.status == 1
+        assert "Node not found" in gone.err
