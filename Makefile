@@ -14,7 +14,7 @@ COMPILED ?=
 
 BIN := .venv/bin
 INSTALL := scripts/uv.sh pip install
-CODE := src tests benchmarks scripts
+CODE := src clients tests benchmarks scripts
 # With COMPILED=1 the service and the tests run the compiled form of the data plane.
 FORM := $(if $(COMPILED),build/compiled/.made)
 WITH := $(if $(COMPILED),PYTHONPATH=$(CURDIR)/build/compiled)
@@ -33,10 +33,10 @@ help: ## Show this list
 	@scripts/venv.sh $(PYTHON)
 	@touch $@
 
-.venv/.runtime: .venv/.build requirements/runtime.txt pyproject.toml
+.venv/.runtime: .venv/.build requirements/runtime.txt pyproject.toml clients/python/pyproject.toml
 	@echo 'Installing the service ...'
 	@$(INSTALL) --require-hashes -r requirements/runtime.txt
-	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@$(INSTALL) --no-deps --no-build-isolation -e . -e clients/python
 	@touch $@
 
 .venv/.dev: .venv/.runtime requirements/lock.txt

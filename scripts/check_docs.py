@@ -25,6 +25,7 @@ ABOUT_METRICS = """\
 no key unless `metrics.require_auth` is set, and is not there when `metrics.enabled` is false. Counters and histograms
 are since the start of the process. The numbers of the process itself have Prometheus' usual names
 (`process_cpu_seconds_total`, `process_resident_memory_bytes`, ...).
+`GET /api/v1/metrics/prometheus` answers the same to callers with `metrics.read`.
 
 `server` is a node's id; `model` is the catalogue's name. The first 500 models have a label of their own, those after
 them share `other`. A histogram `x` is told as `x_bucket`, `x_sum` and `x_count`.

@@ -153,3 +153,18 @@ async def test_a_stop_tells_those_who_wait(tmp_path: Path) -> None:
         async with open_storage(f"sqlite:///{tmp_path}/data/orchestrator.db") as storage:
             [left] = await storage.model_jobs.claim("next", running.service.clock.epoch, 0.0)
         assert left.status is JobStatus.QUEUED
+
+
+async def test_only_what_cannot_be_had_is_final(tmp_path: Path) -> None:
+    """Ollama's own words."""
+    again = ("digest mismatch, file must be downloaded again", "max retries exceeded: unexpected EOF")
+    final = ("pull model manifest: file does not exist", "pull model manifest: unauthorized")
+    async with ModelServer(["x"]) as a, fleet(tmp_path, a=a) as (_, jobs):
+        for message in again:
+            a.mode("error_body_200", message=message, path=PULL, times=1)
+        ended = await end(jobs, await jobs.start(JobKind.PULL, "new"))
+        assert (ended.status, ended.tries) == (JobStatus.SUCCEEDED, 3)
+        for message in final:
+            a.mode("error_body_200", message=message, path=PULL, times=1)
+            ended = await end(jobs, await jobs.start(JobKind.PULL, "new"))
+            assert (ended.status, ended.tries, ended.error) == (JobStatus.FAILED, 1, message)

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from orchestrator.bootstrap import serve
 from orchestrator.domain.access import GRANTS, Permission, Role
@@ -38,6 +38,7 @@ CONFIG: dict[str, Any] = {
 OPEN = {
     ("GET", "/"),
     ("HEAD", "/"),
+    ("GET", "/api/v1/health"),
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -64,10 +65,18 @@ def bearer(key: str) -> dict[str, str]:
 def routes(running: RunningService) -> Iterator[tuple[str, str, Permission | None]]:
     """Method, a path that matches, and the permission that is declared."""
     for route in every_route(control_plane(running.service).routes):
+        if isinstance(route, APIWebSocketRoute):  # see `websockets`
+            continue
         assert isinstance(route, APIRoute), f"{route} is not a route that can declare a permission"
         path = re.sub(r"\{[^}]+\}", "nobody", route.path)
         for method in sorted(route.methods or ()):
             yield method, path, declared(route)
+
+
+def websockets(running: RunningService) -> Iterator[tuple[str, Permission | None]]:
+    for route in every_route(control_plane(running.service).routes):
+        if isinstance(route, APIWebSocketRoute):
+            yield route.path, declared(route)
 
 
 async def raw(running: RunningService, request: bytes) -> int:
@@ -117,6 +126,27 @@ async def test_each_role_may_do_exactly_what_it_is_granted(tmp_path: Path) -> No
                     assert "www-authenticate" in answer.headers, what
                     assert answer.json()["error"], what
         assert seen > 300
+
+
+async def test_each_role_may_open_exactly_the_websockets_it_is_granted(tmp_path: Path) -> None:
+    async with guarded(tmp_path) as (running, _):
+        upgrade = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        host, seen = running.url.removeprefix("http://"), 0
+        for path, permission in websockets(running):
+            assert permission is not None, path
+            callers: list[tuple[dict[str, str], int]] = [({}, 401), (bearer("key-of-nobody-0123456789"), 401)]
+            callers += [(bearer(KEYS[role]), 101 if permission in GRANTS[role] else 403) for role in Role]
+            for headers, status in callers:
+                lines = "".join(f"{name}: {value}\r\n" for name, value in {**upgrade, **headers}.items())
+                request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n"
+                assert await raw(running, request.encode()) == status, f"{path} {headers}"
+                seen += 1
+        assert seen >= len(Role) + 2
 
 
 async def test_legacy_bodies_of_refusals(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from orchestrator.services.history import Cleanup, DecisionSampler, Recorder
 from orchestrator.services.models.demand import DemandWatch
 from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.warmup import Warmups
+from orchestrator.services.tasks.seats import Seats
+from orchestrator.services.tasks.tasks import Tasks
 from orchestrator.services.workers import Workers
 from orchestrator.settings import NO_FILE, Loaded, Origin, Settings, apply, diff, dump, live_paths, load
 from orchestrator.settings.document_change import masked, steps
@@ -192,6 +194,20 @@ class LiveModels:
         self._jobs.rules = values.job_rules(new)
 
 
+class LiveTasks:
+    """Hands changed settings to what runs tasks."""
+
+    def __init__(self, workers: Workers, tasks: Tasks, seats: Seats) -> None:
+        self._workers = workers
+        self._tasks = tasks
+        self._seats = seats
+
+    def __call__(self, new: Settings) -> None:
+        self._workers.rules = values.worker_rules(new)
+        self._tasks.defaults = values.task_defaults(new)
+        self._seats.placement.use(new.tasks.policy)
+
+
 class LiveParts:
     """Hands changed settings to the parts that run by them."""
 
@@ -204,7 +220,7 @@ class LiveParts:
         history: LiveHistory,
         models: LiveModels,
         tests: RecoveryTests,
-        workers: Workers,
+        tasks: LiveTasks,
     ) -> None:
         self.clock = fleet.clock
         self._fleet = fleet
@@ -214,7 +230,7 @@ class LiveParts:
         self._history = history
         self._models = models
         self._tests = tests
-        self._workers = workers
+        self._tasks = tasks
 
     def __call__(self, old: Settings, new: Settings) -> None:
         """Raises what a value refuses, before anything else is changed."""
@@ -243,7 +259,7 @@ class LiveParts:
         self._history(new)
         self._models(new)
         self._tests.rules = values.recovery_test_rules(new)
-        self._workers.rules = values.worker_rules(new)
+        self._tasks(new)
         gateway.admitting.pump()
 
     def _rename(self, old: Settings, new: Settings) -> None:

@@ -24,6 +24,7 @@ from orchestrator.entrypoints.http.wire import WireProtocol, wire_protocol
 from orchestrator.settings import Loaded, Settings, check_exposure
 
 BACKLOG = 4096
+SOCKET_MESSAGE = 16 * 1024  # bytes of a message that a WebSocket's client sends
 GC_THRESHOLD = (20_000, 20, 100)  # exchanges are freed by reference counts; Python's default costs 10 % of a core
 SWEEP = 1.0  # seconds between two looks at idle client connections
 LAST_WORDS = 1.0  # seconds of the grace time kept for telling clients that it is over
@@ -60,6 +61,7 @@ class Server(uvicorn.Server):
         _log.info("service_stopping", extra={"active": len(self._service.gateway.active)})
         self._service.ready = False
         self._service.stopping.set()
+        self._service.task_parts.carrier.end_polls()
         self._service.gateway.close()
         super().handle_exit(sig, frame)
 
@@ -78,6 +80,9 @@ def server_config(service: Service, plane: DataPlane) -> uvicorn.Config:
     return uvicorn.Config(
         application(service, plane),
         http=wire_protocol(plane, inline=server.data_plane == "protocol"),
+        ws="websockets-sansio",
+        ws_max_size=SOCKET_MESSAGE,
+        ws_per_message_deflate=False,  # a few hundred bytes an event are not worth a compressor for each follower
         loop="uvloop",
         lifespan="off",
         log_config=None,

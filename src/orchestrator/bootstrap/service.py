@@ -15,11 +15,19 @@ from orchestrator import __version__
 from orchestrator.adapters.anthropic.probe import AnthropicProbe
 from orchestrator.adapters.http1.pool import ConnectionPool
 from orchestrator.adapters.logging import Ring, set_level
+from orchestrator.adapters.machine import PsutilMachine
 from orchestrator.adapters.ollama.probe import OllamaProbe
 from orchestrator.adapters.openai.probe import OpenAIProbe
 from orchestrator.adapters.prometheus import PrometheusExposition
 from orchestrator.bootstrap import values
-from orchestrator.bootstrap.configuration import LiveHistory, LiveModels, LiveParts, live_configuration, restore
+from orchestrator.bootstrap.configuration import (
+    LiveHistory,
+    LiveModels,
+    LiveParts,
+    LiveTasks,
+    live_configuration,
+    restore,
+)
 from orchestrator.bootstrap.nodes import bring_nodes, embedded_servers, keep
 from orchestrator.bootstrap.tasks import TaskParts, build_tasks
 from orchestrator.domain.limiter import RateLimiter
@@ -28,6 +36,7 @@ from orchestrator.domain.placement import Placement, Roster
 from orchestrator.domain.queue import AdmissionQueue
 from orchestrator.domain.retry import RetryBudget
 from orchestrator.ports.logs import LogBook
+from orchestrator.ports.machine import Machine
 from orchestrator.ports.probe import Probe
 from orchestrator.ports.store import Storage
 from orchestrator.services.clock import Clock
@@ -52,7 +61,9 @@ from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
 from orchestrator.services.tasks.bulletin import Bulletin
+from orchestrator.services.tasks.figures import Figures
 from orchestrator.services.tasks.scheduler import Scheduler
+from orchestrator.services.tasks.schedules import Schedules
 from orchestrator.services.tasks.tasks import Tasks
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Loaded, Settings
@@ -94,6 +105,7 @@ class Service:
     model_jobs: ModelJobs
     demand: DemandWatch
     workers: Workers
+    machine: Machine
     task_parts: TaskParts
     started_at: float
     ready: bool = False
@@ -117,6 +129,14 @@ class Service:
     @property
     def bulletin(self) -> Bulletin:
         return self.task_parts.bulletin
+
+    @property
+    def figures(self) -> Figures:
+        return self.task_parts.figures
+
+    @property
+    def schedules(self) -> Schedules:
+        return self.task_parts.schedules
 
 
 def probes(upstream: ConnectionPool) -> Mapping[NodeKind, Probe]:
@@ -203,16 +223,16 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     jobs = ModelJobs(fleet, health, library, storage.model_jobs, values.job_rules(settings), lambda: uuid4().hex[:12])
     demand = DemandWatch(gateway, memory, warmups, values.demand_rules(settings), storage.history)
     keyring = _keyring(settings, clock, storage)
-    history = settings.history
-    recorder = Recorder(gateway, storage.history, rows_per_second=history.rows_per_second)
-    sampler = DecisionSampler(gateway, recorder.waiting.decide, per_second=history.decisions_per_second)
+    recorder = Recorder(gateway, storage.history, rows_per_second=settings.history.rows_per_second)
+    sampler = DecisionSampler(gateway, recorder.waiting.decide, per_second=settings.history.decisions_per_second)
     cleanup = Cleanup(storage.history, values.retention(settings), clock.wall)
     history_parts, model_parts = LiveHistory(recorder, sampler, cleanup), LiveModels(warmups, demand, jobs)
     workers = Workers(fleet, storage.workers, values.worker_rules(settings))
     registry.taken = workers.all().__contains__
-    alone = not settings.database_url.startswith("postgres")
-    task_parts = build_tasks(settings, clock, storage.ledger, upstream, workers, alone=alone)
-    parts = LiveParts(fleet, health, gateway, set_level, history_parts, model_parts, recovery_tests, workers)
+    task_parts = build_tasks(settings, fleet, storage, upstream, workers)
+    live_tasks = LiveTasks(workers, task_parts.tasks, task_parts.scheduler.seats)
+    parts = LiveParts(fleet, health, gateway, set_level, history_parts, model_parts, recovery_tests, live_tasks)
+    numbers = (recorder.families, task_parts.families)
     return Service(
         loaded=start,
         clock=clock,
@@ -229,7 +249,7 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         configuration=live_configuration(loaded, settings, storage.overrides, parts),
         identifier=Identifier(upstream, lambda spec: hide(values.resolve_secret(spec.api_key))),
         drain=Drain(gateway),
-        metrics=Metrics(fleet, gateway, PrometheusExposition(), version=__version__, more=(recorder.families,)),
+        metrics=Metrics(fleet, gateway, PrometheusExposition(), version=__version__, more=numbers),
         analytics=Analytics(storage.history, recorder, gateway),
         recorder=recorder,
         sampler=sampler,
@@ -239,6 +259,7 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         model_jobs=jobs,
         demand=demand,
         workers=workers,
+        machine=PsutilMachine(settings.data_dir),
         task_parts=task_parts,
         started_at=clock.epoch,
     )

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from orchestrator.adapters.cronsim import CronSimCalendar
+from orchestrator.bootstrap import values
 from orchestrator.bootstrap.nodes import keep
+from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.placement import Placement
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
-from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.store import Storage
+from orchestrator.ports.telemetry import Family
 from orchestrator.ports.upstream import Upstream
-from orchestrator.services.clock import Clock
+from orchestrator.services.fleet.fleet import Fleet
 from orchestrator.services.tasks.bulletin import Bulletin
 from orchestrator.services.tasks.carrier import NodeCarrier
+from orchestrator.services.tasks.families import TaskFamilies
+from orchestrator.services.tasks.figures import Figures
 from orchestrator.services.tasks.keeper import Keeper
 from orchestrator.services.tasks.reach import Reach
 from orchestrator.services.tasks.scheduler import Scheduler, Watcher
+from orchestrator.services.tasks.schedules import Schedules
 from orchestrator.services.tasks.seats import Seats
 from orchestrator.services.tasks.tasks import Tasks
 from orchestrator.services.tasks.writer import Writer
@@ -35,10 +44,13 @@ class TaskParts:
     tasks: Tasks
     scheduler: Scheduler
     bulletin: Bulletin
+    figures: Figures
+    families: Callable[[], Iterable[Family]]  # a source of `Metrics`
     carrier: NodeCarrier
     writer: Writer
     keeper: Keeper
     workers: Workers
+    schedules: Schedules
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Takes up what earlier processes left, and keeps going until the stack closes. Raises StorageUnavailable."""
@@ -46,38 +58,55 @@ class TaskParts:
             self.bulletin.worker(worker)
             self.scheduler.node_changed(worker)
         keep(stack, self.writer.run())
+        stack.push_async_callback(self._release)
         stack.push_async_callback(self.writer.drained)
         stack.push_async_callback(self.carrier.stop)
         stack.callback(self.scheduler.stop)
-        await self.keeper.start()
+        gc.disable()  # looking through what is taken up again and again costs more than taking it up
+        try:
+            await self.keeper.start()
+        finally:
+            gc.enable()
         keep(stack, self.keeper.run(asyncio.sleep))
+        keep(stack, self.figures.run(asyncio.sleep))
+        keep(stack, self.schedules.run())
+
+    async def _release(self) -> None:
+        try:
+            await self.keeper.release()
+        except StorageUnavailable as error:  # the lease ends by itself
+            logging.getLogger("orchestrator.tasks").warning("tasks_not_read", extra={"error": error.message})
 
 
-def build_tasks(
-    settings: Settings, clock: Clock, ledger: Ledger, upstream: Upstream, workers: Workers, *, alone: bool
-) -> TaskParts:
-    """`alone`: no other process can use this ledger."""
+def build_tasks(settings: Settings, fleet: Fleet, storage: Storage, upstream: Upstream, workers: Workers) -> TaskParts:
+    alone = not settings.database_url.startswith("postgres")  # no other process can use this ledger
+    clock, ledger = fleet.clock, storage.ledger
     rand = random.Random(secrets.randbits(64)).random  # noqa: S311 - placement needs speed, not secrecy
     writer = Writer(ledger)
-    reach = Reach(lambda: workers.rules.hosts, clock.tick)
-    carrier = NodeCarrier(upstream, reach, clock.tick, _result_url(settings))
+    carrier = NodeCarrier(upstream, Reach(lambda: workers.rules.hosts, clock.tick), clock.tick, _result_url(settings))
     seats = Seats(Placement(settings.tasks.policy, rand=rand))
     scheduler = Scheduler(clock, writer, seats, carrier, owner=secrets.token_hex(8), rand=rand)
     carrier.reports = scheduler
     carrier.on_measured.append(lambda node, seconds: workers.measured(node, seconds * 1000))
     bulletin = Bulletin(clock.wall)
-    scheduler.on_change += [bulletin.task, _counter(workers)]
+    figures = Figures(clock.wall, ledger.counts, workers.all, fleet.nodes)
+    scheduler.on_change += [bulletin.task, figures.task, _counter(workers)]
     workers.on_change += [scheduler.node_changed, bulletin.worker]
 
     def lost(node: str, _reason: str) -> None:
         removed = node not in workers.all()
         scheduler.node_lost(node, removed=removed)
         bulletin.worker_lost(node, removed)
+        figures.lost(node, removed=removed)
 
     workers.on_lost.append(lost)
     workers.to_cancel = carrier.to_cancel
-    tasks = Tasks(clock, ledger, scheduler, carrier, lambda: secrets.token_hex(6))
-    return TaskParts(tasks, scheduler, bulletin, carrier, writer, Keeper(ledger, scheduler, alone=alone), workers)
+    tasks = Tasks(clock, ledger, scheduler, carrier, rand)
+    tasks.defaults = values.task_defaults(settings)
+    keeper = Keeper(ledger, scheduler, clock.wall, alone=alone)
+    families = TaskFamilies(figures, scheduler, workers).families
+    schedules = Schedules(storage.schedules, CronSimCalendar(), tasks, clock.wall, lambda: secrets.token_hex(6))
+    return TaskParts(tasks, scheduler, bulletin, figures, families, carrier, writer, keeper, workers, schedules)
 
 
 def _result_url(settings: Settings) -> Callable[[Task], str]:

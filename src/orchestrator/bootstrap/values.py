@@ -22,6 +22,7 @@ from orchestrator.services.gateway.limits import FORWARDED, Limits
 from orchestrator.services.models.demand import DemandRules
 from orchestrator.services.models.jobs import JobRules
 from orchestrator.services.models.warmup import WarmupRules
+from orchestrator.services.tasks.submission import TaskDefaults
 from orchestrator.services.workers import WorkerRules
 from orchestrator.settings import Settings, legacy_view
 
@@ -141,6 +142,10 @@ def worker_rules(settings: Settings) -> WorkerRules:
     return WorkerRules(
         tasks.node_timeout, tasks.heartbeat_interval, tasks.max_nodes, WorkerHosts.of(tasks.worker_hosts)
     )
+
+
+def task_defaults(settings: Settings) -> TaskDefaults:
+    return TaskDefaults(settings.tasks.timeout, settings.tasks.max_retries)
 
 
 def node_specs(settings: Settings) -> list[NodeSpec]:

@@ -13,6 +13,7 @@ from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
+from orchestrator.ports.schedules import ScheduleStore
 from orchestrator.ports.workers import WorkerStore
 
 
@@ -29,6 +30,7 @@ class Storage(Protocol):
     history: HistoryStore
     model_jobs: ModelJobStore
     workers: WorkerStore
+    schedules: ScheduleStore
     ledger: Ledger
     instance_id: str  # drawn once for the installation; replicas on one database share it
 

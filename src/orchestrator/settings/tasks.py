@@ -25,6 +25,18 @@ class Tasks(Section):
         live=True,
     )
     max_nodes: int = setting(10_000, "Workers that may be registered.", ge=1, le=1_000_000, live=True)
+    orchestrator_id: str = setting(
+        "orchestrator", "Name of this service in the answers of /api/v1.", min_length=1, max_length=100
+    )
+    timeout: Duration = setting(
+        300.0, "How long one attempt of a task may take that says nothing itself, in seconds.", gt=0, live=True
+    )
+    max_retries: int = setting(
+        3, "Attempts that may follow the first one of a task that says nothing itself.", ge=0, le=1000, live=True
+    )
+    websocket_max: int = setting(
+        100, "WebSockets that may follow the events at a time; and as many event streams.", ge=0, le=10_000, live=True
+    )
     worker_hosts: tuple[str, ...] = setting(
         (),
         "Names, addresses and networks (CIDR) to which tasks may be pushed; `*.example.com` is every name below it. "

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from heapq import nlargest, nsmallest
 from time import monotonic
 
-from orchestrator.domain.storable import check_storable
 from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.storable import check_progress, check_spec
 from orchestrator.domain.task.task import Task
 from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
 
@@ -22,11 +23,14 @@ class MemoryLedger:
         self._tasks: dict[str, Task] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._lives: dict[str, float] = {}
+        self._now: Counter[TaskState] = Counter()
         self._ended: Counter[TaskState] = Counter()
 
     async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         for change in changes:
-            check_storable((change.task.spec.of.type, change.task.error, change.task.note), change.task.id)
+            check_progress(change.task)
+            if change.expected == 0:
+                check_spec(change.task.spec)
         return [self._write(change) for change in changes]
 
     def _write(self, change: Change) -> Verdict:
@@ -38,10 +42,15 @@ class MemoryLedger:
                 return Verdict.EXISTS
             if spec.idempotency_key:
                 self._keys[key] = task.id
-        elif held is None or held.version != change.expected:
+        elif held is None or held.version != change.expected or held.state is not change.before:
             return Verdict.STALE
+        elif held.state.finished and task.state.finished:
+            return Verdict.STALE  # what has finished only begins anew
+        else:
+            self._now[held.state] -= 1
         self._tasks[task.id] = task
-        if task.state.finished and (held is None or not held.state.finished):
+        self._now[task.state] += 1
+        if task.state.finished:
             self._ended[task.state] += 1
         return Verdict.DONE
 
@@ -52,12 +61,12 @@ class MemoryLedger:
         return self._tasks.get(self._keys.get((principal, key), ""))
 
     async def page(self, query: TaskQuery) -> tuple[Task, ...]:
-        found = [task for task in self._tasks.values() if _matches(task, query)]
-        found.sort(key=lambda task: -task.spec.seq)
-        return tuple(found[query.offset : query.offset + query.limit])
+        found = (task for task in self._tasks.values() if _matches(task, query))
+        newest = nlargest(query.offset + query.limit, found, key=lambda task: task.spec.seq)
+        return tuple(newest[query.offset :])
 
     async def counts(self) -> Counts:
-        return Counts(Counter(task.state for task in self._tasks.values()), Counter(self._ended))
+        return Counts(+self._now, +self._ended)
 
     async def take_over(
         self, owner: str, *, seconds: float, alone: bool = False, limit: int = 5_000
@@ -69,7 +78,7 @@ class MemoryLedger:
             for task in self._tasks.values()
             if not task.state.finished and task.owner != owner and (alone or self._lives.get(task.owner, 0.0) <= now)
         ]
-        return self._give(sorted(gone, key=lambda task: task.spec.seq)[:limit], owner)
+        return self._give(nsmallest(limit, gone, key=lambda task: task.spec.seq), owner)
 
     async def steal(self, owner: str, types: Collection[str], limit: int) -> tuple[Task, ...]:
         now = self._clock()
@@ -81,7 +90,7 @@ class MemoryLedger:
             and self._lives.get(task.owner, 0.0) > now
             and (not types or task.spec.type in types)
         ]
-        return self._give(sorted(there, key=lambda task: (task.spec.priority, task.spec.seq))[:limit], owner)
+        return self._give(nsmallest(limit, there, key=lambda task: (task.spec.priority, task.spec.seq)), owner)
 
     def _give(self, tasks: list[Task], owner: str) -> tuple[Task, ...]:
         given = tuple(replace(task, owner=owner, version=task.version + 1) for task in tasks)

@@ -13,6 +13,7 @@ from orchestrator.adapters.memory.ledger import MemoryLedger
 from orchestrator.adapters.memory.model_jobs import MemoryModelJobs
 from orchestrator.adapters.memory.nodes import MemoryNodes
 from orchestrator.adapters.memory.overrides import MemoryOverrides
+from orchestrator.adapters.memory.schedules import MemorySchedules
 from orchestrator.adapters.memory.workers import MemoryWorkers
 from orchestrator.ports.aliases import AliasStore
 from orchestrator.ports.bans import BanStore
@@ -23,6 +24,7 @@ from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
+from orchestrator.ports.schedules import ScheduleStore
 from orchestrator.ports.workers import WorkerStore
 
 
@@ -39,6 +41,7 @@ class MemoryStorage:
         self.history: HistoryStore = MemoryHistory()
         self.model_jobs: ModelJobStore = MemoryModelJobs()
         self.workers: WorkerStore = MemoryWorkers()
+        self.schedules: ScheduleStore = MemorySchedules()
         self.ledger: Ledger = MemoryLedger()
         self.instance_id = uuid.uuid4().hex
 

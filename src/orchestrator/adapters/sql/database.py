@@ -28,7 +28,7 @@ class Database:
         self._reader = engine
         self._writer = engine.execution_options(**{IMMEDIATE: True})
         # SQLite has one writer at a time. Waiting here is fair and wakes at once; its own waiting is a sleep.
-        self._turn: asyncio.Lock | None = asyncio.Lock() if isinstance(location, SqliteFile) else None
+        self.turn: asyncio.Lock | None = asyncio.Lock() if isinstance(location, SqliteFile) else None
 
     @property
     def dialect(self) -> str:
@@ -43,7 +43,7 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        async with self._turn or nullcontext():
+        async with self.turn or nullcontext():
             with translated(self.location):
                 async with self._writer.begin() as connection:
                     yield connection

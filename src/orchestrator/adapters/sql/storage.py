@@ -20,6 +20,7 @@ from orchestrator.adapters.sql.location import SqliteFile, locate
 from orchestrator.adapters.sql.model_jobs import SqlModelJobs
 from orchestrator.adapters.sql.nodes import SqlNodes
 from orchestrator.adapters.sql.overrides import SqlOverrides
+from orchestrator.adapters.sql.schedules import SqlSchedules
 from orchestrator.adapters.sql.tables import meta
 from orchestrator.adapters.sql.workers import SqlWorkers
 from orchestrator.ports.aliases import AliasStore
@@ -31,6 +32,7 @@ from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
+from orchestrator.ports.schedules import ScheduleStore
 from orchestrator.ports.workers import WorkerStore
 
 INSTANCE = "instance_id"
@@ -50,6 +52,7 @@ class SqlStorage:
         self.history: HistoryStore = SqlHistory(database)
         self.model_jobs: ModelJobStore = SqlModelJobs(database)
         self.workers: WorkerStore = SqlWorkers(database)
+        self.schedules: ScheduleStore = SqlSchedules(database)
         self.ledger = ledger
         self.instance_id = ""
 
@@ -83,7 +86,7 @@ async def open_sql_storage(url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> A
     async with open_database(location, busy_timeout) as database:
         ledger: SqliteLedger | PostgresLedger
         if isinstance(location, SqliteFile):
-            ledger = SqliteLedger(location, busy_timeout)
+            ledger = SqliteLedger(location, busy_timeout, database.turn)
         else:
             ledger = PostgresLedger(location)
         try:

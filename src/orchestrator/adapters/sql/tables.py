@@ -146,6 +146,18 @@ workers = sa.Table(
     _time("memory_mb", optional=True),
 )
 
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    _text("id", key=True),
+    *(_text(name) for name in ("task", "cron", "zone", "catch_up", "principal", "last_task", "last_error")),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    *(_time(name) for name in ("jitter", "created_at", "anchor")),
+    *(_time(name, optional=True) for name in ("every", "tick", "next_run_at", "last_run_at")),
+    *(_count(name) for name in ("runs", "failures", "missed", "caught_up", "version")),
+    sa.Index("ix_schedules_next_run_at", "next_run_at"),
+)
+
 
 def _task_columns() -> list[sa.Column[Any]]:
     return [
@@ -164,9 +176,8 @@ tasks = sa.Table(
     "tasks",
     metadata,
     *_task_columns(),
-    sa.Index("ix_tasks_seq", "seq"),
-    sa.Index("ix_tasks_owner", "owner", "seq"),
-    sa.Index("ix_tasks_queue", "state", "priority", "seq"),
+    # One index for pages, take-over and stealing: all read it as a few ranges in the order of `seq`.
+    sa.Index("ix_tasks_owner", "owner", "state", "priority", "seq"),
 )
 
 tasks_finished = sa.Table(
@@ -176,9 +187,7 @@ tasks_finished = sa.Table(
     sa.Column("result", sa.Text),
     sa.Column("performance", sa.Text),
     _time("finished_at"),
-    sa.Index("ix_tasks_finished_seq", "seq"),
     sa.Index("ix_tasks_finished_state", "state", "seq"),
-    sa.Index("ix_tasks_finished_finished_at", "finished_at"),
 )
 
 task_keys = sa.Table("task_keys", metadata, _text("principal", key=True), _text("key", key=True), _text("task"))

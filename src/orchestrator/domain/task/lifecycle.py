@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator.domain.errors import Conflict
+from orchestrator.domain.storable import plain_text
 from orchestrator.domain.task.state import TaskEvent, TaskState, after
 from orchestrator.domain.task.task import OnDependencyFailure, Task, TaskSpec
 
-MAX_ERROR = 4_000  # characters
+MAX_ERROR = 4_000  # characters; what nodes say is kept whatever it is, or the task could never end
 
 
 def submitted(spec: TaskSpec, owner: str, unfinished: frozenset[str], now: float) -> Task:
@@ -39,7 +40,8 @@ def report(task: Task, progress: float | None, note: str) -> Task:
     """What the node says while it works."""
     if not task.state.active:
         raise Conflict(f"a task that is {task.state} makes no progress")
-    return _next(task, task.state, progress=task.progress if progress is None else progress, note=note or task.note)
+    part = task.progress if progress is None else progress
+    return _next(task, task.state, progress=part, note=plain_text(note, MAX_ERROR) or task.note)
 
 
 def succeed(task: Task, now: float, result: bytes | None, *, agent: str = "", performance: bytes | None = None) -> Task:
@@ -50,7 +52,7 @@ def succeed(task: Task, now: float, result: bytes | None, *, agent: str = "", pe
         finished_at=now,
         started_at=task.started_at or task.assigned_at,
         result=result,
-        agent=agent,
+        agent=plain_text(agent),
         performance=performance,
         error="",
         progress=1.0 if task.progress is not None else None,
@@ -118,7 +120,8 @@ def replay(task: Task, owner: str) -> Task:
 
 def due(task: Task) -> float | None:
     """When a task must be looked at next: the end of its pause, of its attempt, or its deadline."""
-    moments = [moment for moment in (task.wake_at, task.spec.deadline) if moment is not None]
+    wake_at = None if task.waiting_for else task.wake_at  # while it waits for others, its own time changes nothing
+    moments = [moment for moment in (wake_at, task.spec.deadline) if moment is not None]
     if task.state.active and task.assigned_at is not None:
         moments.append((task.started_at or task.assigned_at) + task.spec.timeout)
     return min(moments, default=None)
@@ -130,12 +133,13 @@ def _failed(task: Task, now: float, reason: str, rand: float, event: TaskEvent, 
     if not last and (task.spec.deadline is None or now + pause < task.spec.deadline):
         state = after(task.state, TaskEvent.RETRY)
         wake_at = now + pause
-        return _next(task, state, retries=task.retries + 1, wake_at=wake_at, error=reason[:MAX_ERROR])
+        return _next(task, state, retries=task.retries + 1, wake_at=wake_at, error=plain_text(reason, MAX_ERROR))
     return _end(task, after(task.state, event), now, reason)
 
 
 def _end(task: Task, state: TaskState, now: float, reason: str) -> Task:
-    return _next(task, state, finished_at=now, error=reason[:MAX_ERROR], wake_at=None, waiting_for=frozenset())
+    error = plain_text(reason, MAX_ERROR)
+    return _next(task, state, finished_at=now, error=error, wake_at=None, waiting_for=frozenset())
 
 
 def _next(task: Task, state: TaskState, **changes: object) -> Task:

@@ -17,6 +17,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
+from itertools import chain
 
 from orchestrator.domain.task.requirements import TaskClass
 from orchestrator.domain.task.task import LOWEST
@@ -38,30 +39,71 @@ class Ready:
     principal: str
 
 
+Place = tuple[int, str]  # a task's seq and id: two replicas may have given the same seq
+
+
+class _Lane:
+    """One principal's ready tasks of one class and priority."""
+
+    __slots__ = ("back", "came", "order")
+
+    def __init__(self) -> None:
+        self.came: OrderedDict[Place, Ready] = OrderedDict()  # in the order of their places
+        self.back: dict[Place, Ready] = {}  # those that came back when later ones were here
+        self.order: list[Place] = []  # a heap of `back`, and of some that are gone
+
+    def __bool__(self) -> bool:
+        return bool(self.came or self.back)
+
+    def __iter__(self) -> Iterator[Ready]:
+        return chain(self.came.values(), self.back.values())
+
+    def add(self, place: Place, ready: Ready) -> None:
+        if self.came and place < next(reversed(self.came)):
+            self.back[place] = ready
+            heappush(self.order, place)
+        else:
+            self.came[place] = ready
+
+    def discard(self, place: Place) -> None:
+        if self.came.pop(place, None) is None:
+            del self.back[place]
+
+    def first(self) -> Ready:
+        """The one that came first; there must be one."""
+        order = self.order
+        while order and order[0] not in self.back:
+            heappop(order)
+        if not order:
+            return next(iter(self.came.values()))
+        if self.came and (came := next(iter(self.came))) < order[0]:
+            return self.came[came]
+        return self.back[order[0]]
+
+
 class _Share:
     """One principal's ready tasks of one priority."""
 
-    __slots__ = ("heads", "lanes", "principal")
+    __slots__ = ("heads", "lanes", "listed")
 
-    def __init__(self, principal: str) -> None:
-        self.principal = principal
-        self.lanes: dict[int, OrderedDict[int, Ready]] = {}  # by class: its tasks by seq; none empty
-        self.heads: list[tuple[int, int]] = []  # (seq, class); each lane that is not set aside has one that is right
+    def __init__(self) -> None:
+        self.lanes: dict[int, _Lane] = {}  # by class; none empty
+        self.heads: list[tuple[Place, int]] = []  # a heap: for each lane one that counts, and some that do not
+        # By class the head that counts, for each lane that is not set aside: its first task's place or an earlier one.
+        self.listed: dict[int, Place] = {}
 
     def add(self, ready: Ready, blocked: bool) -> None:
-        lane = self.lanes.get(ready.number)
+        place, number = (ready.seq, ready.id), ready.number
+        lane = self.lanes.get(number)
         if lane is None:
-            lane = self.lanes[ready.number] = OrderedDict()
-        first = next(iter(lane), None)
-        lane[ready.seq] = ready
-        if first is None or ready.seq < first:
-            lane.move_to_end(ready.seq, last=False)
-            if not blocked:
-                heappush(self.heads, (ready.seq, ready.number))
+            lane = self.lanes[number] = _Lane()
+        lane.add(place, ready)
+        if not blocked:
+            self._list(number, place)
 
     def discard(self, ready: Ready) -> None:
         lane = self.lanes[ready.number]
-        del lane[ready.seq]
+        lane.discard((ready.seq, ready.id))
         if not lane:
             del self.lanes[ready.number]
 
@@ -69,24 +111,34 @@ class _Share:
         """The class is no longer set aside."""
         lane = self.lanes.get(number)
         if lane is not None:
-            heappush(self.heads, (next(iter(lane)), number))
+            first = lane.first()
+            self._list(number, (first.seq, first.id))
+
+    def _list(self, number: int, place: Place) -> None:
+        listed = self.listed.get(number)
+        if listed is None or place < listed:
+            self.listed[number] = place
+            heappush(self.heads, (place, number))
 
     def head(self, has_room: HasRoom, blocked: set[int]) -> Ready | None:
-        heads = self.heads
+        heads, listed = self.heads, self.listed
         while heads:
-            seq, number = heads[0]
+            place, number = heads[0]
             lane = self.lanes.get(number)
-            if lane is None or number in blocked:
+            if listed.get(number) != place:
                 heappop(heads)
-                continue
-            first = next(iter(lane))
-            if first != seq:
-                heapreplace(heads, (first, number))
-            elif has_room(number):
-                return lane[first]
+            elif lane is None or number in blocked:
+                heappop(heads)
+                del listed[number]
             else:
-                blocked.add(number)
-                heappop(heads)
+                first = lane.first()
+                if (first.seq, first.id) != place:
+                    listed[number] = (first.seq, first.id)
+                    heapreplace(heads, (listed[number], number))
+                elif has_room(number):
+                    return first
+                else:
+                    blocked.add(number)
         return None
 
 
@@ -128,7 +180,7 @@ class ReadySet:
         shares = self._shares[ready.priority]
         share = shares.get(ready.principal)
         if share is None:
-            share = shares[ready.principal] = _Share(ready.principal)
+            share = shares[ready.principal] = _Share()
             if ready.principal not in self._served:
                 self._turn += 1
                 self._served[ready.principal] = self._turn
@@ -195,10 +247,10 @@ class ReadySet:
         if ready is None:
             return None
         return sum(
-            (priority, seq) < (ready.priority, ready.seq)
-            for priority, shares in self._shares.items()
+            (other.priority, other.seq, other.id) < (ready.priority, ready.seq, ready.id)
+            for shares in self._shares.values()
             for share in shares.values()
-            for seq in share.lanes.get(ready.number, ())
+            for other in share.lanes.get(ready.number, ())
         )
 
     def _order(self) -> list[int]:

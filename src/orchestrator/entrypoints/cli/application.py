@@ -31,8 +31,11 @@ from orchestrator.entrypoints.cli.queue import queue
 from orchestrator.entrypoints.cli.recovery import recovery
 from orchestrator.entrypoints.cli.requests import requests
 from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, Serve
+from orchestrator.entrypoints.cli.schedules import schedules
 from orchestrator.entrypoints.cli.start import start
 from orchestrator.entrypoints.cli.status import status
+from orchestrator.entrypoints.cli.tasks import tasks
+from orchestrator.entrypoints.cli.worker import worker
 from orchestrator.entrypoints.cli.workers import workers
 
 ABOUT = """One service that runs AI work on a fleet.
@@ -56,6 +59,8 @@ EPILOGUE = "Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 no 
 SHOWN_BY = {
     "nodes": "list",
     "workers": "list",
+    "tasks": "list",
+    "schedules": "list",
     "models": "list",
     "queue": "show",
     "breakers": "list",
@@ -79,6 +84,9 @@ for command in (
     status,
     nodes,
     workers,
+    worker,
+    tasks,
+    schedules,
     models,
     chat,
     queue,

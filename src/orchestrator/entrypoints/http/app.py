@@ -24,6 +24,8 @@ from orchestrator.entrypoints.http.permission import undeclared
 from orchestrator.entrypoints.http.plane import DataPlane
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks import routers as tasks
+from orchestrator.entrypoints.http.tasks.counted import Counted
+from orchestrator.entrypoints.http.tasks.hot import HotRoutes
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
@@ -82,6 +84,6 @@ def data_plane(service: HttpService) -> DataPlane:
 
 def application(service: HttpService, plane: DataPlane) -> Guard:
     """The whole ASGI application."""
-    control = control_plane(service)
+    control = Counted(HotRoutes(control_plane(service)), service.figures.api)
     open_to_all = "*" in service.settings.server.cors_origins
     return Guard(plane, CrossOrigin(control) if open_to_all else control)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
+from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -17,7 +18,7 @@ from orchestrator.entrypoints.http.tasks.envelope import below_v1, now_text, ref
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
-def answer(request: Request, error: OrchestratorError) -> JSONResponse:
+def answer(request: HTTPConnection, error: OrchestratorError) -> JSONResponse:
     """`{error, code, ...details}`; under /v1 the form that OpenAI's clients read, or Anthropic's."""
     headers = {}
     if error.retry_after is not None:
@@ -33,12 +34,24 @@ def answer(request: Request, error: OrchestratorError) -> JSONResponse:
     return JSONResponse(body, error.status, headers)
 
 
+def bug(request: Request, error: Exception) -> JSONResponse:
+    """Logs an exception that is no error of ours; the caller learns nothing about it."""
+    log = logging.getLogger("orchestrator.http")
+    log.error("bug", exc_info=error, extra={"method": request.method, "path": request.scope["path"][:200]})
+    if below_v1(request.scope["path"]):
+        return JSONResponse(refusal(OrchestratorError("Internal server error"), now_text(request)), 500)
+    return JSONResponse({"error": "Internal server error", "code": "internal_error", "retryable": False}, 500)
+
+
 def install(app: FastAPI) -> None:
     """Registers the handlers."""
 
     @app.exception_handler(OrchestratorError)
-    async def ours(request: Request, error: OrchestratorError) -> JSONResponse:
-        return answer(request, error)
+    async def ours(request: HTTPConnection, error: OrchestratorError) -> JSONResponse:
+        refused = answer(request, error)
+        if isinstance(request, WebSocket):  # what is returned here goes nowhere
+            await request.send_denial_response(refused)
+        return refused
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -58,8 +71,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def ours_to_mend(request: Request, error: Exception) -> JSONResponse:
-        log = logging.getLogger("orchestrator.http")
-        log.error("bug", exc_info=error, extra={"method": request.method, "path": request.scope["path"][:200]})
-        if below_v1(request.scope["path"]):
-            return JSONResponse(refusal(OrchestratorError("Internal server error"), now_text(request)), 500)
-        return JSONResponse({"error": "Internal server error", "code": "internal_error", "retryable": False}, 500)
+        return bug(request, error)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi import Depends, FastAPI
+from fastapi.requests import HTTPConnection
+from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import BaseRoute
 
 from orchestrator.domain.access import Permission, Principal, Role, allowed, anonymous
@@ -19,6 +20,7 @@ OPEN_ROUTES = frozenset(
         ("GET", "/health/live"),
         ("GET", "/health/ready"),
         ("GET", "/ready"),
+        ("GET", "/api/v1/health"),
         ("GET", "/"),
         ("HEAD", "/"),
     }
@@ -26,6 +28,8 @@ OPEN_ROUTES = frozenset(
 
 # Open as long as the operator says so: the setting that closes each. Closed, they ask for what they declare.
 OPEN_BY_SETTING = {("GET", "/metrics"): "metrics.require_auth"}
+
+KEY_WORD = "key."
 
 
 class Requires:
@@ -35,7 +39,7 @@ class Requires:
         self.permission = permission
         self._others = others
 
-    async def __call__(self, request: Request) -> Principal:
+    async def __call__(self, request: HTTPConnection) -> Principal:
         principal = identify(request)
         if not any(allowed(principal, one) for one in (self.permission, *self._others)):
             raise Forbidden(f"This key does not have the permission '{self.permission}'.")
@@ -45,17 +49,23 @@ class Requires:
 class RequiresUnlessOpen(Requires):
     """For the routes of `OPEN_BY_SETTING`. What stands open admits anybody as a viewer."""
 
-    async def __call__(self, request: Request) -> Principal:
+    async def __call__(self, request: HTTPConnection) -> Principal:
         if not request.app.state.service.settings.metrics.require_auth:
             return anonymous(Role.VIEWER)
         return await super().__call__(request)
 
 
-def identify(request: Request) -> Principal:
-    """Who asks. Raises Unauthenticated."""
+def identify(request: HTTPConnection) -> Principal:
+    """Who asks, by HTTP or to open a WebSocket. Raises Unauthenticated.
+
+    A page cannot give a WebSocket headers; it names its key as one of the subprotocols, after `key.`.
+    """
     headers: dict[bytes, bytes] = {}
     for name, value in request.scope["headers"]:
         headers.setdefault(name, value)
+    for word in request.scope.get("subprotocols", ()):
+        if word.startswith(KEY_WORD):
+            headers.setdefault(b"x-api-key", word.removeprefix(KEY_WORD).encode("latin-1"))
     peer = request.client.host if request.client else ""
     principal: Principal = request.app.state.service.keyring.authenticate(headers, peer)
     return principal
@@ -73,12 +83,15 @@ def requires_unless_open(permission: Permission) -> Any:
 
 def declared(route: BaseRoute) -> Permission | None:
     """The permission that a route declares."""
-    if not isinstance(route, APIRoute):
+    found = requirement(route)
+    return found.permission if found is not None else None
+
+
+def requirement(route: BaseRoute) -> Requires | None:
+    """What a route asks of its caller."""
+    if not isinstance(route, APIRoute | APIWebSocketRoute):
         return None
-    for dependency in _walk(route.dependant):
-        if isinstance(dependency, Requires):
-            return dependency.permission
-    return None
+    return next((call for call in _walk(route.dependant) if isinstance(call, Requires)), None)
 
 
 def _walk(dependant: Any) -> Iterator[Callable[..., Any] | None]:

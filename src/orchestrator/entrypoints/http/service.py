@@ -6,6 +6,7 @@ import asyncio
 from typing import Protocol
 
 from orchestrator.ports.logs import LogBook
+from orchestrator.ports.machine import Machine
 from orchestrator.ports.store import Storage
 from orchestrator.services.clock import Clock
 from orchestrator.services.configuration import Configuration
@@ -26,7 +27,9 @@ from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
 from orchestrator.services.tasks.bulletin import Bulletin
+from orchestrator.services.tasks.figures import Figures
 from orchestrator.services.tasks.scheduler import Scheduler
+from orchestrator.services.tasks.schedules import Schedules
 from orchestrator.services.tasks.tasks import Tasks
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Settings
@@ -43,6 +46,10 @@ class HttpService(Protocol):
     def scheduler(self) -> Scheduler: ...
     @property
     def bulletin(self) -> Bulletin: ...
+    @property
+    def figures(self) -> Figures: ...
+    @property
+    def schedules(self) -> Schedules: ...
 
     clock: Clock
     storage: Storage
@@ -64,6 +71,7 @@ class HttpService(Protocol):
     model_jobs: ModelJobs
     demand: DemandWatch
     workers: Workers
+    machine: Machine
     started_at: float  # seconds since the epoch
     log_entries: LogBook
     stopping: asyncio.Event  # set with the first moment of a shutdown: streams that have no end of their own end

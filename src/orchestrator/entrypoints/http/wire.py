@@ -30,6 +30,8 @@ _find_fields = re.compile(_FIELD).findall
 _only_fields = re.compile(b"(?:" + _FIELD + b")+").fullmatch
 _DECLINED = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"content-encoding"))
 
+SOCKET_PATH = b"/api/v1/ws"
+SOCKET_LINES, SOCKET_LINE = 100, 8_000  # lines of a head, and bytes of one; websockets reads 128 of 8192
 GOODBYE = b"connection: close\r\n"
 
 
@@ -147,6 +149,21 @@ class WireProtocol(HttpToolsProtocol):
         self.expires = self.plane.gateway.clock.tick() + LINGER
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+    def _should_upgrade(self) -> bool:
+        """One path has a WebSocket; everywhere else, and with a head that its library would not read, the wish for an
+        upgrade is not heard."""
+        lines = [len(self.url), *(len(name) + len(value) for name, value in self.headers)]
+        wanted = self.scope["method"] == "GET" and self.url.partition(b"?")[0] == SOCKET_PATH
+        readable = len(lines) <= SOCKET_LINES and max(lines) <= SOCKET_LINE
+        return wanted and readable and super()._should_upgrade()
+
+    def handle_websocket_upgrade(self) -> None:
+        try:
+            super().handle_websocket_upgrade()
+        except BaseException:
+            self.transport.abort()  # nobody else would ever close it
+            raise
 
     def on_message_begin(self) -> None:
         self._parsing = self._in_head = True

@@ -109,6 +109,30 @@ METRICS: dict[str, Metric] = {
     "orchestrator_history_dropped_total": _counter(
         "Rows that the database was away for too long to take, and requests missing in sums (`rollups`).", "kind"
     ),
+    # Tasks and their nodes: the tasks contract's names
+    "web4ai_requests_total": _counter(
+        "Calls of /api/v1 by method, route and status; `unmatched` is every path without a route.",
+        "method",
+        "endpoint",
+        "status",
+    ),
+    "web4ai_api_response_time_seconds": _histogram("Time that these calls took.", "endpoint"),
+    "web4ai_tasks_total": _counter(
+        "Tasks that ended, by type and how: completed, failed, timeout or cancelled. The first 500 types have a label "
+        "of their own.",
+        "type",
+        "status",
+    ),
+    "web4ai_task_duration_seconds": _histogram("Time that their last attempts took.", "task_type"),
+    "web4ai_task_success_rate": _gauge(
+        "Completed part of the tasks that ended by themselves in the last 5 minutes, 0 to 1; 1 without any."
+    ),
+    "web4ai_pending_tasks": _gauge("Tasks that wait and that this process looks after."),
+    "web4ai_active_nodes": _gauge("Workers and model servers that take work."),
+    "web4ai_network_utilization": _gauge("Mean load score of the active workers, 0 to 1."),
+    "web4ai_node_cpu_usage": _gauge("Per cent, as the worker tells.", "node_id"),
+    "web4ai_node_memory_usage": _gauge("Per cent, as the worker tells.", "node_id"),
+    "web4ai_node_failures_total": _counter("How often a worker stopped answering or told an error.", "node_id"),
     # The process
     "orchestrator_build_info": _gauge("1; the version is in the label.", "version"),
     "orchestrator_ready": _gauge("1 while the service takes traffic, 0 while it drains or shuts down."),

@@ -97,7 +97,7 @@ def _queue(gateway: Gateway, tally: Tally) -> Iterable[Family]:
     yield single("orchestrator_queue_queued_total", queue.total_queued)
     yield single("orchestrator_queue_served_total", queue.total_popped)
     yield single("orchestrator_queue_dropped_total", queue.total_dropped)
-    yield family("orchestrator_queue_wait_seconds", [((), _copy(tally.queue_wait))])
+    yield family("orchestrator_queue_wait_seconds", [((), distribution(tally.queue_wait))])
 
 
 def _fleet(fleet: Fleet, tally: Tally, label: ModelLabels) -> Iterable[Family]:
@@ -153,8 +153,12 @@ def _traffic(fleet: Fleet, label: ModelLabels) -> Iterable[Family]:
             _merge(known.ttft, pair.traffic.ttft)
     for metric, name in _OF_PAIR.items():
         yield family(metric, [(key, float(one.numbers[name])) for key, one in pairs.items()])
-    yield family("orchestrator_request_duration_seconds", [(key, _copy(one.duration)) for key, one in pairs.items()])
-    yield family("orchestrator_time_to_first_token_seconds", [(key, _copy(one.ttft)) for key, one in pairs.items()])
+    yield family(
+        "orchestrator_request_duration_seconds", [(key, distribution(one.duration)) for key, one in pairs.items()]
+    )
+    yield family(
+        "orchestrator_time_to_first_token_seconds", [(key, distribution(one.ttft)) for key, one in pairs.items()]
+    )
 
 
 def _merge(into: Histogram, other: Histogram) -> None:
@@ -162,7 +166,7 @@ def _merge(into: Histogram, other: Histogram) -> None:
     into.total += other.total
 
 
-def _copy(histogram: Histogram) -> Distribution:
+def distribution(histogram: Histogram) -> Distribution:
     return Distribution(histogram.bounds, tuple(histogram.counts), histogram.total)
 
 

@@ -4,7 +4,7 @@ back hears that events are missing and looks at the tasks themselves."""
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,7 @@ class Bulletin:
     def __init__(self, wall: Callable[[], float], kept: int = KEPT) -> None:
         """`wall` tells the time in seconds since the epoch."""
         self.last = 0
+        self.followers: Counter[str] = Counter()  # how many follow now, by how they do
         self._wall = wall
         self._events: deque[Event] = deque(maxlen=kept)
         self._changed = asyncio.Event()

@@ -10,7 +10,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from orchestrator.domain.errors import Conflict, NotFound, OrchestratorError, StorageUnavailable, UpstreamError
+from orchestrator.domain.errors import (
+    Conflict,
+    NotFound,
+    OrchestratorError,
+    ShuttingDown,
+    StorageUnavailable,
+    UpstreamError,
+)
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import Worker, WorkerMode
 from orchestrator.ports.upstream import Upstream
@@ -58,6 +65,7 @@ class NodeCarrier:
         self._polls: dict[str, _Poll] = {}
         self._kept: dict[str, list[Task]] = {}  # assigned when the node had just been answered
         self._recalled: dict[str, deque[tuple[str, int]]] = {}
+        self._ending = False
 
     def deliver(self, worker: Worker, task: Task) -> None:
         if worker.mode is WorkerMode.PUSH:
@@ -88,7 +96,9 @@ class NodeCarrier:
 
     async def poll(self, worker_id: str, wait: float) -> list[Task]:
         """The tasks that the node is given within `wait` seconds; it waits for the first and takes what came with it.
-        A later poll of the same node ends an earlier one."""
+        A later poll of the same node ends an earlier one. Raises ShuttingDown."""
+        if self._ending:
+            raise ShuttingDown()
         kept = self._kept.pop(worker_id, None)
         if kept:
             return kept
@@ -105,6 +115,12 @@ class NodeCarrier:
             if self._polls.get(worker_id) is poll:
                 del self._polls[worker_id]
         return poll.tasks
+
+    def end_polls(self) -> None:
+        """A shutdown does not wait for those who wait: they get what there is for them, and nobody may wait anew."""
+        self._ending = True
+        for poll in self._polls.values():
+            poll.more.set()
 
     def _give_back(self, worker_id: str, task: Task) -> None:
         """The node has not asked again."""

@@ -15,6 +15,8 @@ from orchestrator.services.tasks.scheduler import Scheduler
 BEAT = 1.0  # seconds between two looks
 LEASE = 6.0  # seconds after which the tasks of a replica that is gone are taken over
 AT_ONCE = 500  # tasks looked up in one query
+SETTLED = 2.0  # seconds after an assignment before the ledger is asked whether it has ended elsewhere
+MOST_CHECKED = 5_000
 STEAL = 50  # tasks taken from a replica that is behind
 _log = logging.getLogger("orchestrator.tasks")
 
@@ -22,11 +24,18 @@ _log = logging.getLogger("orchestrator.tasks")
 class Keeper:
     """One per process."""
 
-    def __init__(self, ledger: Ledger, scheduler: Scheduler, *, alone: bool) -> None:
-        """`alone`: no other process can use this ledger, so whatever is there is this one's."""
+    def __init__(self, ledger: Ledger, scheduler: Scheduler, wall: Callable[[], float], *, alone: bool) -> None:
+        """`wall` tells the time in seconds since the epoch. `alone`: no other process can use this ledger, so whatever
+        is there is this one's."""
+        self._wall = wall
         self._ledger = ledger
         self._scheduler = scheduler
         self._alone = alone
+        self._stolen: tuple[str, ...] = ()  # what was taken last from other replicas
+
+    async def release(self) -> None:
+        """Says that this process is gone, so that others take its tasks over at once. Raises StorageUnavailable."""
+        await self._ledger.take_over(self._scheduler.owner, seconds=0.0, limit=0)
 
     async def start(self) -> int:
         """Takes up what earlier processes left; how many tasks. Raises StorageUnavailable."""
@@ -68,19 +77,41 @@ class Keeper:
             if parent in found and found[parent].state.finished:
                 scheduler.finished(found[parent])
         if not self._alone:
+            await self._catch_up()
             await self._help()
 
-    async def _help(self) -> None:
-        """Takes queued tasks of other replicas that this one has room for."""
+    async def _catch_up(self) -> None:
+        """Hears of attempts of its tasks that ended by the word of another replica."""
         scheduler = self._scheduler
+        since = self._wall() - SETTLED
+        active = [
+            task.id for task in scheduler.tasks.values() if task.state.active and (task.assigned_at or 0.0) < since
+        ]
+        for task_id, found in (await self._held(set(active[:MOST_CHECKED]))).items():
+            latest = scheduler.tasks.get(task_id)
+            if latest is None or found.version <= latest.version:
+                continue
+            scheduler.drop(task_id)
+            if found.state.finished:
+                scheduler.finished(found)
+            elif found.owner == scheduler.owner:
+                scheduler.adopt([found])
+
+    async def _help(self) -> None:
+        """Takes queued tasks of other replicas that this one has room for. Not again while some of those that it took
+        last still wait here: it has no node for them either."""
+        scheduler = self._scheduler
+        if any(task_id in scheduler.ready for task_id in self._stolen):
+            return
         free = [
             seat for seat in scheduler.seats.by_id.values() if seat.worker.active and seat.state.in_flight < seat.most
         ]
-        if not free or len(scheduler.ready):
+        if not free:
             return
         types = frozenset().union(*(seat.worker.task_types for seat in free))
         any_type = any(not seat.worker.task_types for seat in free)
         stolen = await self._ledger.steal(scheduler.owner, () if any_type else types, STEAL)
+        self._stolen = tuple(task.id for task in stolen)
         scheduler.adopt(stolen)
 
     async def _held(self, ids: set[str]) -> dict[str, Task]:

@@ -20,7 +20,7 @@ from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.ready import Ready, ReadySet
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
-from orchestrator.domain.worker import Worker
+from orchestrator.domain.worker import LOST, Worker
 from orchestrator.ports.ledger import Change, Verdict
 from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.seats import Seats
@@ -100,8 +100,13 @@ class Scheduler:
                     self.doubtful.add(task.id)
             done(answer)
 
-        if task.id in self.tasks:
-            done(Verdict.EXISTS)
+        def repeated(answer: Answer) -> None:
+            if answer is Verdict.DONE:  # the one before was not written after all
+                self.doubtful.add(task.id)
+            done(answer)
+
+        if task.id in self.tasks:  # perhaps not durable yet: the answer comes behind it
+            self._writer.put(Change(task), repeated, insists=False)
             return
         self._writer.put(Change(task), written, insists=False)
         self._keep(task)
@@ -193,8 +198,11 @@ class Scheduler:
             self._keep(task)
             if task.state is TaskState.ASSIGNED:
                 self._put(task, lifecycle.release(task))
-            elif task.state is TaskState.RUNNING and task.node in self.seats.by_id:
-                self.seats.take(self.seats.by_id[task.node], task.id, task.attempt, task.spec.type)
+            elif task.state is TaskState.RUNNING and (seat := self.seats.by_id.get(task.node)) is not None:
+                if seat.worker.status in LOST:  # before its tasks were known here
+                    self._put(task, lifecycle.lose_node(task, self._clock.wall()))
+                else:
+                    self.seats.take(seat, task.id, task.attempt, task.spec.type)
         self.dispatch()
 
     def drop(self, task_id: str) -> None:

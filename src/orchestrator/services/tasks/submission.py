@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -21,6 +22,14 @@ RESERVED = frozenset({"failed", "batch", "types", "results"})  # words of the ro
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,199}\Z")
 T = TypeVar("T")
 _EMPTY = (b"null", b"")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDefaults:
+    """What counts for a task that says nothing itself; `timeout` in seconds."""
+
+    timeout: float = 300.0
+    max_retries: int = 3
 
 
 class BackoffBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,6 +73,7 @@ class BatchBody(msgspec.Struct):
     tasks: list[msgspec.Raw]
 
 
+DEFAULTS = TaskDefaults()
 _task = msgspec.json.Decoder(TaskBody)
 _batch = msgspec.json.Decoder(BatchBody)
 _requirements = msgspec.json.Decoder(RequirementsBody)
@@ -81,7 +91,15 @@ def read_batch(body: bytes) -> list[msgspec.Raw]:
     return _decoded(_batch.decode, body).tasks
 
 
-def spec_of(body: TaskBody, task_id: str, seq: int, now: float, principal: str, key: str = "") -> TaskSpec:
+def spec_of(
+    body: TaskBody,
+    task_id: str,
+    seq: int,
+    now: float,
+    principal: str,
+    key: str = "",
+    defaults: TaskDefaults = DEFAULTS,
+) -> TaskSpec:
     """What was asked for. `task_id` is for a task that brought none, `key` an idempotency key from a header. Raises
     InvalidRequest that names the field."""
     if not body.task_type:
@@ -100,8 +118,8 @@ def spec_of(body: TaskBody, task_id: str, seq: int, now: float, principal: str, 
         input=_json(body.input_data, b"null"),
         requirements=_json(body.requirements, b"{}"),
         metadata=_mapping("metadata", body.metadata),
-        timeout=_within("timeout", body.timeout, 300.0, 0.001, MAX_TIMEOUT),
-        max_retries=int(_within("max_retries", body.max_retries, 3, 0, MAX_RETRIES)),
+        timeout=_within("timeout", body.timeout, defaults.timeout, 0.001, MAX_TIMEOUT),
+        max_retries=int(_within("max_retries", body.max_retries, defaults.max_retries, 0, MAX_RETRIES)),
         backoff=Backoff(
             _within("backoff.base", backoff.base, 1.0, 0.0, 86_400.0),
             _within("backoff.most", backoff.most, 60.0, 0.0, 86_400.0),

@@ -21,11 +21,14 @@ from orchestrator.domain.task.task import Task, TaskSpec
 from orchestrator.ports.ledger import Change, Counts, Ledger, TaskQuery, Verdict
 from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.carrier import NodeCarrier
+from orchestrator.services.tasks.numbers import Numbers
 from orchestrator.services.tasks.scheduler import Report, Scheduler
-from orchestrator.services.tasks.submission import TaskBody, same, spec_of
+from orchestrator.services.tasks.submission import DEFAULTS, TaskBody, same, spec_of
 
 SHORTEST_WAIT = 0.05  # seconds of a pull: a task is written down before it is handed out
 HEARD_SECONDS = 1.0  # after which a node must know what it was given
+DRAWS = 5  # of ids, before it is given up: another replica may have drawn the same
+RACES = 5  # lost against other replicas that change the same task, before a report is refused
 SUBMIT_SECONDS = 30.0  # after which a client hears that it is not known whether its task was taken in
 
 
@@ -44,16 +47,16 @@ class Tasks:
     """The use cases. Nothing here waits for a task to finish."""
 
     def __init__(
-        self, clock: Clock, ledger: Ledger, scheduler: Scheduler, carrier: NodeCarrier, draw: Callable[[], str]
+        self, clock: Clock, ledger: Ledger, scheduler: Scheduler, carrier: NodeCarrier, rand: Callable[[], float]
     ) -> None:
-        """`draw` gives 12 new hexadecimal digits with every call."""
+        """`rand` gives uniform floats in [0, 1)."""
+        self.defaults = DEFAULTS
         self._clock = clock
         self._ledger = ledger
         self._scheduler = scheduler
         self._carrier = carrier
         self._polls: dict[str, int] = {}  # by node: how often it has asked
-        self._draw = draw
-        self._seq = 0
+        self._numbers = Numbers(rand)
 
     # Submitting
 
@@ -61,14 +64,23 @@ class Tasks:
         """A durable task, and whether it is new: one that was submitted before, with the same id or idempotency key
         and the same content, is returned as it is. Raises InvalidRequest, Conflict, ShuttingDown and
         StorageUnavailable."""
-        spec = self._spec(body, principal, key)
-        task = lifecycle.submitted(spec, self._scheduler.owner, await self._unfinished(spec), self._clock.epoch)
-        try:
-            async with asyncio.timeout(SUBMIT_SECONDS):
-                verdict = await self._scheduler.submit(task)
-        except TimeoutError:
-            raise StorageUnavailable("the task was not written down in time; it may still be taken in") from None
-        return (task, True) if verdict is Verdict.DONE else (await self._there(spec), False)
+        for _ in range(DRAWS):
+            spec = self._spec(body, principal, key)
+            task = lifecycle.submitted(spec, self._scheduler.owner, await self._unfinished(spec), self._clock.epoch)
+            try:
+                async with asyncio.timeout(SUBMIT_SECONDS):
+                    verdict = await self._scheduler.submit(task)
+            except TimeoutError:
+                raise StorageUnavailable("the task was not written down in time; it may still be taken in") from None
+            if verdict is Verdict.DONE:
+                return task, True
+            there = await self._there(spec)
+            if there is not None and same(there.spec, spec):
+                return there, False
+            if body.task_id is not None or there is None or there.id != spec.id:
+                what = "task_id" if there is not None and there.id == spec.id else "idempotency key"
+                raise Conflict(f"another task with this {what} exists", details={"task_id": there.id if there else ""})
+        raise StorageUnavailable("no free task id was drawn")
 
     async def submit_many(
         self, bodies: Sequence[TaskBody | OrchestratorError], principal: str = ""
@@ -90,10 +102,10 @@ class Tasks:
 
     def _spec(self, body: TaskBody, principal: str, key: str) -> TaskSpec:
         if self._scheduler.paused:
-            raise ShuttingDown("Orchestrator not started")
+            raise ShuttingDown("Orchestrator not started", details={"code": "ORCHESTRATOR_NOT_STARTED"})
         now = self._clock.wall()
-        self._seq = max(self._seq + 1, int(now * 1e6))
-        return spec_of(body, f"task_{self._draw()}", self._seq, now, principal, key)
+        numbers = self._numbers
+        return spec_of(body, numbers.id(now), numbers.seq(now), now, principal, key, self.defaults)
 
     async def _unfinished(self, spec: TaskSpec) -> frozenset[str]:
         """The dependencies that have not finished. Raises InvalidRequest for one that is unknown, Conflict for one that
@@ -110,15 +122,12 @@ class Tasks:
                 raise Conflict(f"dependencies: task '{parent}' is {held[parent].state}")
         return frozenset(unfinished)
 
-    async def _there(self, spec: TaskSpec) -> Task:
-        """The task that has the id, or the idempotency key. Raises Conflict where it asks for something else."""
+    async def _there(self, spec: TaskSpec) -> Task | None:
+        """The task that has the id, or else the idempotency key."""
         task = (await self._ledger.get([spec.id])).get(spec.id) or self._scheduler.tasks.get(spec.id)
         if task is None and spec.idempotency_key:
             task = await self._ledger.by_key(spec.principal, spec.idempotency_key)
-        if task is not None and same(task.spec, spec):
-            return task
-        what = "idempotency key" if task is None or task.id != spec.id else "task_id"
-        raise Conflict(f"another task with this {what} exists", details={"task_id": task.id if task else spec.id})
+        return task
 
     # Looking
 
@@ -126,7 +135,7 @@ class Tasks:
         """As the ledger holds it. Raises NotFound."""
         task = (await self._ledger.get([task_id])).get(task_id)
         if task is None:
-            raise NotFound("Task not found", details={"task_id": task_id})
+            raise NotFound("Task not found", details={"code": "TASK_NOT_FOUND", "task_id": task_id})
         return task
 
     async def page(self, query: TaskQuery) -> tuple[Task, ...]:
@@ -179,6 +188,21 @@ class Tasks:
             dead = list(await self._ledger.page(TaskQuery(states, type=task_type, limit=limit)))
         done = await asyncio.gather(*(self._scheduler.replay(task) for task in dead), return_exceptions=True)
         return [task for task in done if isinstance(task, Task)]
+
+    @property
+    def stopped(self) -> bool:
+        return self._scheduler.paused
+
+    def stop(self) -> bool:
+        """Hands nothing out and takes nothing in until `start`; what runs goes on. False when it was so already."""
+        was, self._scheduler.paused = self._scheduler.paused, True
+        return not was
+
+    def start(self) -> bool:
+        """The opposite of `stop`. False when it was so already."""
+        was, self._scheduler.paused = self._scheduler.paused, False
+        self._scheduler.dispatch()
+        return was
 
     def pause_type(self, task_type: str) -> None:
         """Tasks of the type are taken in and wait."""
@@ -237,14 +261,31 @@ class Tasks:
         latest = self._scheduler.tasks.get(task_id)
         if latest is None or (latest.state.active and latest.owner != self._scheduler.owner):
             return await self._report_elsewhere(await self.get(task_id), attempt, node, report)
-        attempt = _attempt(latest, attempt, node)
-        if report is None:
-            return await self._scheduler.started(task_id, attempt)
-        return await self._scheduler.report(task_id, attempt, report)
+        try:
+            current = _attempt(latest, attempt, node)
+            if report is None:
+                return await self._scheduler.started(task_id, current)
+            return await self._scheduler.report(task_id, current, report)
+        except Conflict:
+            pass  # another replica may have taken or changed the task: what the ledger holds decides
+        return await self._report_elsewhere(await self.get(task_id), attempt, node, report)
 
     async def _report_elsewhere(self, task: Task, attempt: int | None, node: str, report: Report | None) -> Task:
-        """For a task that this process does not look after: it has finished, or another replica has it."""
+        """For a task that this process does not look after: it has finished, or another replica has it, which may
+        change it at the same moment."""
         attempt = _attempt(task, attempt, node)
+        for _ in range(RACES):
+            following = self._told(task, attempt, report)
+            if following is task:
+                return task
+            [verdict] = await self._ledger.commit([Change(following, task.version, task.state)])
+            if verdict is Verdict.DONE:
+                return following
+            task = await self.get(task.id)
+        raise StorageUnavailable(f"task '{task.id}' changes all the time: try again")
+
+    def _told(self, task: Task, attempt: int, report: Report | None) -> Task:
+        """The task after the report; itself where that says nothing new. Raises Conflict."""
         if task.attempt != attempt:
             raise Conflict(f"attempt {attempt} of task '{task.id}' is not the current one")
         if task.state in FINISHED:
@@ -255,14 +296,8 @@ class Tasks:
         if not task.state.active:
             raise Conflict(f"attempt {attempt} of task '{task.id}' is not the current one")
         if report is None:
-            following = task if task.state is TaskState.RUNNING else lifecycle.start(task, self._clock.wall())
-        else:
-            following = self._scheduler.after(task, report)
-        if following is not task:
-            [verdict] = await self._ledger.commit([Change(following, task.version, task.state)])
-            if verdict is not Verdict.DONE:
-                raise Conflict(f"task '{task.id}' has changed in the meantime: try again")
-        return following
+            return task if task.state is TaskState.RUNNING else lifecycle.start(task, self._clock.wall())
+        return self._scheduler.after(task, report)
 
 
 def _attempt(task: Task, attempt: int | None, node: str) -> int:

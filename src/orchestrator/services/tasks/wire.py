@@ -96,8 +96,19 @@ def as_report(told: ReportBody, seconds: float = 0.0) -> Report | None:
     if len(result) > MAX_RESULT:
         size = f"{len(result):,} bytes, at most {MAX_RESULT:,} are kept"
         return Report(False, error=f"the result is too large: {size}", final=True, seconds=seconds)
+    if not _is_text(result):
+        return Report(False, error="the result is not UTF-8", final=True, seconds=seconds)
     performance = bytes(told.performance_metrics) or None
+    if performance is not None and (len(performance) > MAX_RESULT or not _is_text(performance)):
+        performance = None  # the result is worth more than what it cost
     return Report(True, result or b"null", agent=told.agent_id or "", performance=performance, seconds=seconds)
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        return "\0" not in raw.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def _text(error: object) -> str:

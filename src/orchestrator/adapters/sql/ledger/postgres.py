@@ -1,12 +1,12 @@
 """The ledger in PostgreSQL, for any number of processes. Plans are pinned: what they would cost grows with the table
-until somebody runs ANALYZE (docs/adr/0009)."""
+until somebody runs ANALYZE (docs/adr/0009-task-ledger.md)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.adapters.sql.ledger.rows import (
     ALL,
@@ -16,24 +16,29 @@ from orchestrator.adapters.sql.ledger.rows import (
     READ_ENDED,
     READ_HOT,
     check,
+    counts_of,
     deltas,
     ending,
     fixed,
     moving,
-    tables,
+    searched,
     task_of,
 )
 from orchestrator.adapters.sql.location import PostgresServer
 from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
 from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.state import TaskState
-from orchestrator.domain.task.task import Task
+from orchestrator.domain.task.task import LOWEST, Task
 from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
 
 if TYPE_CHECKING:
     import asyncpg
 
+T = TypeVar("T")
+Work = Callable[[Any], Awaitable[T]]
 CONNECTIONS = 4
+TRIES = CONNECTIONS + 1  # a restarted server leaves a pool of dead connections
+CLOSING = 5.0  # seconds that statements have to end when the service stops
 COMMAND_TIMEOUT = 60.0  # seconds for one statement
 PINNED = {
     "enable_hashjoin": "off",
@@ -42,6 +47,8 @@ PINNED = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }
+FAR = 2**63 - 1
+_OPEN = sorted(state.value for state in TaskState if not state.finished)
 _TYPES = {"seq": "bigint", "priority": "bigint", "version": "bigint", "finished_at": "float8"}
 
 
@@ -51,33 +58,36 @@ def _arrays(names: Sequence[str], first: int = 1) -> str:
 
 _V = ", ".join(f"v.{name}" for name in MOVING)
 _T = ", ".join(f"t.{name}" for name in FIXED)
+_END = ("result", "performance", "finished_at")
 ADD_KEYS = """
 INSERT INTO task_keys (principal, key, task) SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
 ON CONFLICT DO NOTHING RETURNING task"""
-DROP_KEYS = "DELETE FROM task_keys WHERE task = ANY($1::text[]) AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = task)"
+DROP_KEYS = """
+DELETE FROM task_keys k USING unnest($1::text[], $2::text[]) AS v (principal, key)
+WHERE k.principal = v.principal AND k.key = v.key"""
 ADD = f"""
 INSERT INTO tasks ({", ".join(ALL)}) SELECT v.* FROM unnest({_arrays(ALL)}) AS v ({", ".join(ALL)})
 WHERE NOT EXISTS (SELECT 1 FROM tasks_finished f WHERE f.id = v.id) ON CONFLICT DO NOTHING RETURNING id"""  # noqa: S608
+ADD_FINISHED = f"""
+INSERT INTO tasks_finished ({", ".join(ENDED)}) SELECT v.* FROM unnest({_arrays(ENDED)}) AS v ({", ".join(ENDED)})
+WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = v.id) ON CONFLICT DO NOTHING RETURNING id"""  # noqa: S608
 CHANGE = f"""
 UPDATE tasks t SET {", ".join(f"{name} = v.{name}" for name in MOVING)}
-FROM unnest({_arrays(MOVING)}, $6::text[], $7::bigint[]) AS v ({", ".join(MOVING)}, id, expected)
-WHERE t.id = v.id AND t.version = v.expected RETURNING t.id"""  # noqa: S608
+FROM unnest($1::text[], $2::bigint[], $3::text[], {_arrays(MOVING, 4)}) AS v (id, expected, before, {", ".join(MOVING)})
+WHERE t.id = v.id AND t.version = v.expected AND t.state = v.before RETURNING t.id"""  # noqa: S608
 FINISH = f"""
 WITH gone AS (
-    DELETE FROM tasks t USING unnest($9::text[], $10::bigint[]) AS w (id, expected)
-    WHERE t.id = w.id AND t.version = w.expected RETURNING t.*)
-INSERT INTO tasks_finished ({", ".join(ENDED)})
-SELECT {_T}, {_V}, v.result, v.performance, v.finished_at FROM gone t
-JOIN unnest({_arrays((*MOVING, "result", "performance", "finished_at"))}, $9::text[])
-    AS v ({", ".join(MOVING)}, result, performance, finished_at, id) ON v.id = t.id
-RETURNING id"""  # noqa: S608
+    DELETE FROM tasks t USING unnest($1::text[], $2::bigint[], $3::text[], {_arrays((*MOVING, *_END), 4)})
+        AS v (id, expected, before, {", ".join((*MOVING, *_END))})
+    WHERE t.id = v.id AND t.version = v.expected AND t.state = v.before
+    RETURNING {_T}, {_V}, v.result, v.performance, v.finished_at)
+INSERT INTO tasks_finished ({", ".join(ENDED)}) SELECT * FROM gone RETURNING id"""  # noqa: S608
 REPLAY = f"""
 WITH gone AS (
-    DELETE FROM tasks_finished t USING unnest($6::text[], $7::bigint[]) AS w (id, expected)
-    WHERE t.id = w.id AND t.version = w.expected RETURNING t.*)
-INSERT INTO tasks ({", ".join(ALL)})
-SELECT {_T}, {_V} FROM gone t JOIN unnest({_arrays(MOVING)}, $6::text[]) AS v ({", ".join(MOVING)}, id) ON v.id = t.id
-RETURNING id"""  # noqa: S608
+    DELETE FROM tasks_finished t USING unnest($1::text[], $2::bigint[], $3::text[], {_arrays(MOVING, 4)})
+        AS v (id, expected, before, {", ".join(MOVING)})
+    WHERE t.id = v.id AND t.version = v.expected AND t.state = v.before RETURNING {_T}, {_V})
+INSERT INTO tasks ({", ".join(ALL)}) SELECT * FROM gone RETURNING id"""  # noqa: S608
 COUNT = """
 INSERT INTO task_counts (owner, state, now, ended)
 SELECT $1, v.state, v.now, v.ended FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS v (state, now, ended)
@@ -87,21 +97,64 @@ COUNTS = "SELECT state, sum(now)::bigint, sum(ended)::bigint FROM task_counts GR
 NOW = "extract(epoch FROM clock_timestamp())"
 LIVE = f"""
 INSERT INTO replicas (id, until) VALUES ($1, {NOW} + $2) ON CONFLICT (id) DO UPDATE SET until = excluded.until"""  # noqa: S608
-FORGET = f"DELETE FROM replicas WHERE until < {NOW} - 3600"  # noqa: S608
-_COLUMNS = ", ".join(f"t.{name}" for name in ALL) + ", NULL::text, NULL::text, NULL::float8"
+# The counts of a replica that is long gone become part of those of nobody.
+FORGET = f"""
+WITH gone AS (DELETE FROM replicas WHERE until < {NOW} - 3600 RETURNING id),
+counted AS (DELETE FROM task_counts c USING gone g WHERE c.owner = g.id RETURNING c.state, c.now, c.ended)
+INSERT INTO task_counts (owner, state, now, ended)
+SELECT '', state, sum(now), sum(ended) FROM counted GROUP BY state ORDER BY state
+ON CONFLICT (owner, state)
+DO UPDATE SET now = task_counts.now + excluded.now, ended = task_counts.ended + excluded.ended"""  # noqa: S608
+# Who has unfinished tasks, found without reading them all.
+_OWNERS = """
+WITH RECURSIVE found (owner) AS (
+    (SELECT owner FROM tasks ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (SELECT t.owner FROM tasks t WHERE t.owner > f.owner ORDER BY t.owner LIMIT 1)
+    FROM found f WHERE f.owner IS NOT NULL),
+owners AS (SELECT owner FROM found WHERE owner IS NOT NULL)"""
+_PRIORITIES = f"generate_series(1, {LOWEST})"
+_LIVES = f"EXISTS (SELECT 1 FROM replicas r WHERE r.id = o.owner AND r.until > {NOW})"  # noqa: S608
+_GIVE = f"""
+UPDATE tasks t SET owner = $1, version = t.version + 1 FROM picked p WHERE t.id = p.id
+RETURNING {", ".join(f"t.{name}" for name in ALL)}, NULL::text, NULL::text, NULL::float8"""  # noqa: S608
 TAKE = f"""
-UPDATE tasks t SET owner = $1, version = t.version + 1 WHERE t.id IN (
-    SELECT id FROM tasks WHERE owner != $1
-    AND ($2 OR NOT EXISTS (SELECT 1 FROM replicas r WHERE r.id = tasks.owner AND r.until > {NOW}))
-    ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
-RETURNING {_COLUMNS}"""  # noqa: S608
+{_OWNERS},
+picked AS MATERIALIZED (
+    SELECT c.id FROM owners o CROSS JOIN unnest($4::text[]) AS s (state) CROSS JOIN {_PRIORITIES} AS p (priority)
+    CROSS JOIN LATERAL (
+        SELECT id, seq FROM tasks WHERE owner = o.owner AND state = s.state AND priority = p.priority
+        ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED) AS c
+    WHERE o.owner != $1 AND ($2 OR NOT {_LIVES}) ORDER BY c.seq LIMIT $3)
+{_GIVE}"""  # noqa: S608
 STEAL = f"""
-UPDATE tasks t SET owner = $1, version = t.version + 1 WHERE t.id IN (
-    SELECT id FROM tasks WHERE state = 'queued' AND owner != $1
-    AND EXISTS (SELECT 1 FROM replicas r WHERE r.id = tasks.owner AND r.until > {NOW})
-    AND ($2::text[] = '{{}}' OR type = ANY($2::text[]))
-    ORDER BY priority, seq LIMIT $3 FOR UPDATE SKIP LOCKED)
-RETURNING {_COLUMNS}"""  # noqa: S608
+{_OWNERS},
+picked AS MATERIALIZED (
+    SELECT c.id FROM owners o CROSS JOIN {_PRIORITIES} AS p (priority)
+    CROSS JOIN LATERAL (
+        SELECT id, seq FROM tasks WHERE owner = o.owner AND state = 'queued' AND priority = p.priority
+        AND ($2 OR type = ANY($3::text[])) ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED) AS c
+    WHERE o.owner != $1 AND {_LIVES} ORDER BY p.priority, c.seq LIMIT $4)
+{_GIVE}"""  # noqa: S608
+_SUITS = "seq < $3 AND ($4 OR type = $5) AND ($6 OR node = $7) AND ($8 OR principal = $9)"
+PAGE = f"""
+{_OWNERS},
+picked AS (
+    SELECT c.id, c.seq, false AS ended
+    FROM owners o CROSS JOIN unnest($1::text[]) AS s (state) CROSS JOIN {_PRIORITIES} AS p (priority)
+    CROSS JOIN LATERAL (
+        SELECT id, seq FROM tasks WHERE owner = o.owner AND state = s.state AND priority = p.priority AND {_SUITS}
+        ORDER BY seq DESC LIMIT $10) AS c
+    UNION ALL
+    SELECT c.id, c.seq, true FROM unnest($2::text[]) AS s (state) CROSS JOIN LATERAL (
+        SELECT id, seq FROM tasks_finished WHERE state = s.state AND {_SUITS} ORDER BY seq DESC LIMIT $10) AS c),
+page AS MATERIALIZED (SELECT id, ended FROM picked ORDER BY seq DESC OFFSET $11 LIMIT $12)
+SELECT {READ_HOT} FROM tasks WHERE id IN (SELECT id FROM page WHERE NOT ended)
+UNION ALL SELECT {READ_ENDED} FROM tasks_finished WHERE id IN (SELECT id FROM page WHERE ended)"""  # noqa: S608
+GET = f"""
+SELECT {READ_HOT} FROM tasks WHERE id = ANY($1::text[])
+UNION ALL SELECT {READ_ENDED} FROM tasks_finished WHERE id = ANY($1::text[])"""  # noqa: S608
+BY_KEY = "SELECT task FROM task_keys WHERE principal = $1 AND key = $2"
 
 
 class PostgresLedger:
@@ -115,93 +168,90 @@ class PostgresLedger:
     async def close(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
-            await pool.close()
+            try:
+                await asyncio.wait_for(pool.close(), CLOSING)
+            except TimeoutError:
+                pool.terminate()
 
     async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         check(changes)
-        async with self._connection() as connection, connection.transaction():
+
+        async def write(connection: Any) -> list[Verdict]:
             verdicts: list[Verdict] = []
             for wave in _waves(changes):
                 verdicts += await _write(connection, wave)
             counted = deltas(changes, verdicts)
             if counted:
                 # A row of its own for each replica: nobody waits for another's.
-                await connection.execute(COUNT, changes[0].task.owner, *map(list, zip(*counted, strict=True)))
-        return verdicts
+                await connection.execute(COUNT, changes[0].task.owner, *_transposed(counted, 3))
+            return verdicts
+
+        return await self._run(write) if changes else []
 
     async def get(self, ids: Collection[str]) -> dict[str, Task]:
         wanted = [task_id for task_id in ids if is_key(task_id)]
-        if not wanted:
-            return {}
-        both = (
-            f"SELECT {READ_HOT} FROM tasks WHERE id = ANY($1::text[]) UNION ALL "  # noqa: S608
-            f"SELECT {READ_ENDED} FROM tasks_finished WHERE id = ANY($1::text[])"
-        )
-        async with self._connection() as connection:
-            rows = await connection.fetch(both, wanted)
+        rows = await self._run(lambda connection: connection.fetch(GET, wanted)) if wanted else []
         return {task.id: task for task in map(task_of, rows)}
 
     async def by_key(self, principal: str, key: str) -> Task | None:
         if not (is_key(principal) and is_key(key)):
             return None
-        async with self._connection() as connection:
-            found = await connection.fetchval(
-                "SELECT task FROM task_keys WHERE principal = $1 AND key = $2", principal, key
-            )
+        found = await self._run(lambda connection: connection.fetchval(BY_KEY, principal, key))
         return (await self.get([found])).get(found) if found is not None else None
 
     async def page(self, query: TaskQuery) -> tuple[Task, ...]:
-        if not all(map(is_key, (query.type, query.node, query.principal or ""))):
+        principal = query.principal or ""
+        if not all(map(is_key, (query.type, query.node, principal))):
             return ()
-        where, values = _where(query)
-        reach = query.offset + query.limit
-        hot, ended = tables(query)
-        rows: list[Sequence[Any]] = []
-        async with self._connection() as connection:
-            for wanted, table, columns in ((hot, "tasks", READ_HOT), (ended, "tasks_finished", READ_ENDED)):
-                if wanted:
-                    page = f"SELECT {columns} FROM {table} WHERE {where} ORDER BY seq DESC LIMIT {reach}"  # noqa: S608
-                    rows += await connection.fetch(page, *values)
-        rows.sort(key=lambda row: -row[1])
-        return tuple(map(task_of, rows[query.offset : reach]))
+        before = FAR if query.before is None else query.before
+        suits = (not query.type, query.type, not query.node, query.node, query.principal is None, principal)
+        values = (*searched(query), before, *suits, query.offset + query.limit, query.offset, query.limit)
+        rows = await self._run(lambda connection: connection.fetch(PAGE, *values))
+        return tuple(sorted(map(task_of, rows), key=lambda task: -task.spec.seq))
 
     async def counts(self) -> Counts:
-        async with self._connection() as connection:
-            rows = await connection.fetch(COUNTS)
-        return Counts(
-            {TaskState(state): now for state, now, _ in rows if now},
-            {TaskState(state): ended for state, _, ended in rows if ended},
-        )
+        return counts_of(await self._run(lambda connection: connection.fetch(COUNTS)))
 
     async def take_over(
         self, owner: str, *, seconds: float, alone: bool = False, limit: int = 5_000
     ) -> tuple[Task, ...]:
-        async with self._connection() as connection, connection.transaction():
+        async def take(connection: Any) -> list[Sequence[Any]]:
             await connection.execute(FORGET)
             await connection.execute(LIVE, owner, seconds)
-            rows = await connection.fetch(TAKE, owner, alone, limit)
+            rows: list[Sequence[Any]] = await connection.fetch(TAKE, owner, alone, limit, _OPEN)
+            return rows
+
+        rows = await self._run(take)
         return tuple(sorted(map(task_of, rows), key=lambda task: task.spec.seq))
 
     async def steal(self, owner: str, types: Collection[str], limit: int) -> tuple[Task, ...]:
-        async with self._connection() as connection, connection.transaction():
-            rows = await connection.fetch(STEAL, owner, sorted(types), limit)
+        wanted = sorted(filter(is_key, types))
+
+        def take(connection: Any) -> Awaitable[list[Sequence[Any]]]:
+            rows: Awaitable[list[Sequence[Any]]] = connection.fetch(STEAL, owner, not types, wanted, limit)
+            return rows
+
+        rows = await self._run(take)
         return tuple(sorted(map(task_of, rows), key=lambda task: (task.spec.priority, task.spec.seq)))
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def _run(self, work: Work[T]) -> T:
+        """In a transaction. What had no effect is tried again: on a dead connection, or in a deadlock."""
         import asyncpg
 
-        try:
-            pool = await self._open()
-            async with pool.acquire(timeout=self._location.connect_timeout) as connection:
-                yield connection
-        except asyncpg.PostgresError as error:
-            # Classes 28, 3D and 42: credentials, unknown database, unknown name. Waiting does not mend them.
-            kind = ConfigurationError if (error.sqlstate or "")[:2] in {"28", "3D", "42"} else StorageUnavailable
-            raise kind(f"{self._location}: {str(error).partition(chr(10))[0]}") from error
-        except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            text = str(error).partition("\n")[0] or "no answer in time"
-            raise StorageUnavailable(f"{self._location}: {text}") from error
+        with _translated(self._location):
+            for _ in range(TRIES):
+                async with (await self._open()).acquire(timeout=self._location.connect_timeout) as connection:
+                    begun = False
+                    try:
+                        async with connection.transaction():
+                            begun = True
+                            return await work(connection)
+                    except asyncpg.DeadlockDetectedError:
+                        pass
+                    except _lost():
+                        if begun:
+                            raise
+        raise StorageUnavailable(f"{self._location}: no transaction came to its end")
 
     async def _open(self) -> asyncpg.Pool[asyncpg.Record]:
         import asyncpg
@@ -219,16 +269,47 @@ class PostgresLedger:
             return self._pool
 
 
-def _waves(changes: Sequence[Change]) -> Iterable[list[Change]]:
-    """The changes in their order, no task twice in one part."""
+def _lost() -> tuple[type[Exception], ...]:
+    """How asyncpg says that a connection is dead; the last one where it died between two statements."""
+    import asyncpg
+
+    return (
+        asyncpg.PostgresConnectionError,
+        asyncpg.AdminShutdownError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    )
+
+
+@contextmanager
+def _translated(location: PostgresServer) -> Iterator[None]:
+    import asyncpg
+
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        # Classes 28, 3D and 42: credentials, unknown database, unknown name. Waiting does not mend them.
+        kind = ConfigurationError if (error.sqlstate or "")[:2] in {"28", "3D", "42"} else StorageUnavailable
+        raise kind(f"{location}: {str(error).partition(chr(10))[0]}") from error
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+        text = str(error).partition("\n")[0] or "no answer in time"
+        raise StorageUnavailable(f"{location}: {text}") from error
+
+
+def _waves(changes: Sequence[Change]) -> Iterator[list[Change]]:
+    """The changes in their order, no task and no idempotency key twice in one part."""
     wave: list[Change] = []
-    seen: set[str] = set()
+    seen: set[object] = set()
     for change in changes:
-        if change.task.id in seen:
+        spec = change.task.spec
+        names: set[object] = {spec.id}
+        if change.expected == 0 and spec.idempotency_key:
+            names.add((spec.principal, spec.idempotency_key))
+        if not seen.isdisjoint(names):
             yield wave
             wave, seen = [], set()
         wave.append(change)
-        seen.add(change.task.id)
+        seen |= names
     if wave:
         yield wave
 
@@ -239,7 +320,8 @@ async def _write(connection: Any, wave: list[Change]) -> list[Verdict]:
         kinds.setdefault(_kind(change), []).append(change)
     done: set[str] = set()
     for kind, changes in kinds.items():
-        done |= await (_add(connection, changes) if kind == ADD else _move(connection, kind, changes))
+        changes.sort(key=lambda change: change.task.spec.id)  # in one order, so that replicas rarely deadlock
+        done |= await (_move(connection, kind, changes) if changes[0].expected else _add(connection, kind, changes))
     return [
         Verdict.DONE if change.task.id in done else Verdict.STALE if change.expected else Verdict.EXISTS
         for change in wave
@@ -247,59 +329,46 @@ async def _write(connection: Any, wave: list[Change]) -> list[Verdict]:
 
 
 def _kind(change: Change) -> str:
+    finished = change.task.state.finished
     if change.expected == 0:
-        return ADD
-    if change.task.state.finished:
+        return ADD_FINISHED if finished else ADD
+    if finished:
         return FINISH
     return REPLAY if change.before is not None and change.before.finished else CHANGE
 
 
-async def _add(connection: Any, changes: list[Change]) -> set[str]:
+async def _add(connection: Any, statement: str, changes: list[Change]) -> set[str]:
     tasks = [change.task for change in changes]
-    keyed = [task for task in tasks if task.spec.idempotency_key]
-    if keyed:
-        first = {(task.spec.principal, task.spec.idempotency_key): task for task in reversed(keyed)}
-        rows = await connection.fetch(
-            ADD_KEYS,
-            [principal for principal, _ in first],
-            [key for _, key in first],
-            [task.id for task in first.values()],
-        )
-        fresh = {row[0] for row in rows}
-        tasks = [task for task in tasks if not task.spec.idempotency_key or task.id in fresh]
-    rows = await connection.fetch(ADD, *_columns([(*fixed(task), *moving(task)) for task in tasks], len(ALL)))
-    done = {row[0] for row in rows}
-    if keyed and len(done) < len(tasks):
-        await connection.execute(DROP_KEYS, [task.id for task in keyed if task.id not in done and task.id in fresh])
+    keys = {task.id: (task.spec.principal, task.spec.idempotency_key) for task in tasks if task.spec.idempotency_key}
+    if keys:
+        named = sorted((*key, task_id) for task_id, key in keys.items())
+        fresh = {row[0] for row in await connection.fetch(ADD_KEYS, *_transposed(named, 3))}
+        tasks = [task for task in tasks if task.id not in keys or task.id in fresh]
+    ends = statement == ADD_FINISHED
+    rows = [(*fixed(task), *moving(task), *(ending(task) if ends else ())) for task in tasks]
+    found = await connection.fetch(statement, *_transposed(rows, len(ENDED if ends else ALL)))
+    done = {row[0] for row in found}
+    unused = [keys[task.id] for task in tasks if task.id in keys and task.id not in done]
+    if unused:
+        await connection.execute(DROP_KEYS, *_transposed(unused, 2))
     return done
 
 
 async def _move(connection: Any, statement: str, changes: list[Change]) -> set[str]:
-    with_end = statement == FINISH
-    rows = [(*moving(change.task), *(ending(change.task) if with_end else ())) for change in changes]
-    width = len(MOVING) + (3 if with_end else 0)
-    ids, expected = [change.task.id for change in changes], [change.expected for change in changes]
-    found = await connection.fetch(statement, *_columns(rows, width), ids, expected)
-    return {row[0] for row in found}
+    ends = statement == FINISH
+    rows = [
+        (
+            change.task.id,
+            change.expected,
+            change.before and change.before.value,
+            *moving(change.task),
+            *(ending(change.task) if ends else ()),
+        )
+        for change in changes
+    ]
+    width = 3 + len(MOVING) + (len(_END) if ends else 0)
+    return {row[0] for row in await connection.fetch(statement, *_transposed(rows, width))}
 
 
-def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
+def _transposed(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
-def _where(query: TaskQuery) -> tuple[str, list[Any]]:
-    conditions = ["true"]
-    values: list[Any] = []
-    for condition, value in (
-        ("type =", query.type or None),
-        ("node =", query.node or None),
-        ("principal =", query.principal),
-        ("seq <", query.before),
-    ):
-        if value is not None:
-            values.append(value)
-            conditions.append(f"{condition} ${len(values)}")
-    if query.states:
-        values.append(sorted(query.states))
-        conditions.append(f"state = ANY(${len(values)}::text[])")
-    return " AND ".join(conditions), values

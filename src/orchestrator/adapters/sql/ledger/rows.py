@@ -4,16 +4,17 @@ every change."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from orchestrator.domain.storable import check_storable
 from orchestrator.domain.task.requirements import Requirements, TaskClass
 from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.storable import check_progress, check_spec
 from orchestrator.domain.task.task import Backoff, OnDependencyFailure, Task, TaskSpec
-from orchestrator.ports.ledger import Change, TaskQuery, Verdict
+from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
 
 # Columns of both tables, in the order of `fixed` and `moving`.
 FIXED = ("id", "seq", "type", "principal", "priority", "input", "metadata", "requirements", "spec")
@@ -60,15 +61,16 @@ _encode = msgspec.json.Encoder().encode
 _spec = msgspec.json.Decoder(_Spec)
 _rest = msgspec.json.Decoder(_Rest)
 _NO_LIMITS = Requirements()
+_STANDARD = (_NO_LIMITS.min_cpu, _NO_LIMITS.min_memory, _NO_LIMITS.max_load)
+_STATES = {state.value: state for state in TaskState}
 
 
 def check(changes: Sequence[Change]) -> None:
     """Raises InvalidRequest for what a database would refuse or alter."""
     for change in changes:
-        task = change.task
-        spec = task.spec
-        texts = (spec.type, spec.callback_url, task.error, task.note, task.agent, list(spec.dependencies))
-        check_storable(texts, task.id, task.node, spec.principal, spec.idempotency_key)
+        check_progress(change.task)
+        if change.expected == 0:
+            check_spec(change.task.spec)
 
 
 def fixed(task: Task) -> tuple[Any, ...]:
@@ -110,7 +112,14 @@ def task_of(row: Sequence[Any]) -> Task:
     spec = TaskSpec(
         id=task_id,
         seq=seq,
-        of=TaskClass(kind, _requirements(stored)),
+        of=_class(
+            kind,
+            stored.capabilities,
+            stored.labels,
+            stored.limits,
+            stored.preferred,
+            stored.excluded,
+        ),
         created_at=stored.created_at,
         priority=priority,
         input=given.encode(),
@@ -118,7 +127,7 @@ def task_of(row: Sequence[Any]) -> Task:
         metadata=metadata.encode(),
         timeout=stored.timeout,
         max_retries=stored.max_retries,
-        backoff=Backoff(*stored.backoff),
+        backoff=_backoff(*stored.backoff),
         deadline=stored.deadline,
         not_before=stored.not_before,
         callback_url=stored.callback_url,
@@ -129,7 +138,7 @@ def task_of(row: Sequence[Any]) -> Task:
     )
     return Task(
         spec,
-        TaskState(state),
+        _STATES[state],
         version=version,
         owner=owner,
         attempt=rest.attempt,
@@ -161,19 +170,32 @@ def deltas(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> list[tuple
                 now[change.before] -= 1
             if change.task.state.finished:
                 ended[change.task.state] += 1
-    return [(state.value, now[state], ended[state]) for state in now if now[state] or ended[state]]
+    # In one order for all, so that two transactions never wait for each other's rows.
+    return [(state.value, now[state], ended[state]) for state in sorted(now) if now[state] or ended[state]]
 
 
-def tables(query: TaskQuery) -> tuple[bool, bool]:
-    """Whether unfinished and finished tasks can match."""
+def searched(query: TaskQuery) -> tuple[list[str], list[str]]:
+    """The states of unfinished and of finished tasks that can match."""
     states = query.states or frozenset(TaskState)
-    return any(not state.finished for state in states), any(state.finished for state in states)
+    names = [sorted(state.value for state in states if state.finished is finished) for finished in (False, True)]
+    return names[0], names[1]
+
+
+def counts_of(rows: Iterable[Sequence[Any]]) -> Counts:
+    """Rows of state, now, ended."""
+    now: dict[TaskState, int] = {}
+    ended: dict[TaskState, int] = {}
+    for state, there, past in rows:
+        if there:
+            now[TaskState(state)] = int(there)
+        if past:
+            ended[TaskState(state)] = int(past)
+    return Counts(now, ended)
 
 
 def _write_spec(spec: TaskSpec) -> str:
     wanted = spec.of.requirements
     limits = (wanted.min_cpu, wanted.min_memory, wanted.max_load)
-    standard = limits == (_NO_LIMITS.min_cpu, _NO_LIMITS.min_memory, _NO_LIMITS.max_load)
     stored = _Spec(
         spec.created_at,
         spec.timeout,
@@ -187,24 +209,29 @@ def _write_spec(spec: TaskSpec) -> str:
         spec.idempotency_key,
         tuple(sorted(wanted.capabilities)),
         wanted.labels,
-        None if standard else limits,
+        None if limits == _STANDARD else limits,
         tuple(sorted(wanted.preferred_nodes)),
         tuple(sorted(wanted.exclude_nodes)),
     )
     return _encode(stored).decode()
 
 
-def _requirements(stored: _Spec) -> Requirements:
-    if not (stored.capabilities or stored.labels or stored.limits or stored.preferred or stored.excluded):
-        return _NO_LIMITS
-    limits = stored.limits or (_NO_LIMITS.min_cpu, _NO_LIMITS.min_memory, _NO_LIMITS.max_load)
-    return Requirements(
-        frozenset(stored.capabilities),
-        stored.labels,
-        *limits,
-        frozenset(stored.preferred),
-        frozenset(stored.excluded),
-    )
+# Tasks have few classes and pauses between them: equal ones are one object, and many tasks take little memory.
+_backoff = lru_cache(1_000)(Backoff)
+
+
+@lru_cache(10_000)
+def _class(
+    kind: str,
+    capabilities: tuple[str, ...],
+    labels: tuple[tuple[str, str], ...],
+    limits: tuple[float, float, float] | None,
+    preferred: tuple[str, ...],
+    excluded: tuple[str, ...],
+) -> TaskClass:
+    cpu, memory, load = limits or _STANDARD
+    wanted = Requirements(frozenset(capabilities), labels, cpu, memory, load, frozenset(preferred), frozenset(excluded))
+    return TaskClass(kind, wanted)
 
 
 def _text(raw: bytes | None) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from itertools import product
 from typing import Any, TypeVar
 
 from orchestrator.adapters.sql.ledger.rows import (
@@ -18,60 +18,79 @@ from orchestrator.adapters.sql.ledger.rows import (
     READ_ENDED,
     READ_HOT,
     check,
+    counts_of,
     deltas,
     ending,
     fixed,
     moving,
-    tables,
+    searched,
     task_of,
 )
 from orchestrator.adapters.sql.location import SqliteFile
 from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
 from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.state import TaskState
-from orchestrator.domain.task.task import Task
+from orchestrator.domain.task.task import LOWEST, Task
 from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
 
 T = TypeVar("T")
 MOST_NAMES = 500  # ids in one query
-_SETS = ", ".join(f"{name} = ?" for name in MOVING)
+CACHE = 64_000  # KiB of pages that each connection keeps
+LOG = 8_000  # pages of the write-ahead log before they go to their places: pages that change often go there once
+FORGET_AFTER = 3_600.0  # seconds after its lease for which a replica is remembered
+FAR = 2**63 - 1
+_PRIORITIES = range(1, LOWEST + 1)
+_OPEN = sorted(state.value for state in TaskState if not state.finished)
 
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+# The text between the braces is made of this module's own names.
 ADD_KEY = "INSERT INTO task_keys (principal, key, task) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 DROP_KEY = "DELETE FROM task_keys WHERE principal = ? AND key = ?"
 ADD = f"""
-INSERT INTO tasks ({", ".join(ALL)}) SELECT {", ".join("?" * len(ALL))}
-WHERE NOT EXISTS (SELECT 1 FROM tasks_finished WHERE id = ?) ON CONFLICT DO NOTHING"""  # noqa: S608 - our own names
-CHANGE = f"UPDATE tasks SET {_SETS} WHERE id = ? AND version = ?"  # noqa: S608
+INSERT INTO tasks ({", ".join(ALL)}) SELECT {_marks(len(ALL))}
+WHERE NOT EXISTS (SELECT 1 FROM tasks_finished WHERE id = ?) ON CONFLICT DO NOTHING"""  # noqa: S608
+ADD_FINISHED = f"""
+INSERT INTO tasks_finished ({", ".join(ENDED)}) SELECT {_marks(len(ENDED))}
+WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE id = ?) ON CONFLICT DO NOTHING"""  # noqa: S608
+CHANGE = f"UPDATE tasks SET {', '.join(f'{name} = ?' for name in MOVING)} WHERE id = ? AND version = ? AND state = ?"  # noqa: S608
 FINISH = f"""
 INSERT INTO tasks_finished ({", ".join(ENDED)})
-SELECT {", ".join(FIXED)}, {", ".join("?" * (len(ENDED) - len(FIXED)))} FROM tasks WHERE id = ? AND version = ?"""  # noqa: S608
+SELECT {", ".join(FIXED)}, {_marks(len(ENDED) - len(FIXED))}
+FROM tasks WHERE id = ? AND version = ? AND state = ?"""  # noqa: S608
 REMOVE = "DELETE FROM tasks WHERE id = ?"
 REPLAY = f"""
-INSERT INTO tasks ({", ".join(ALL)})
-SELECT {", ".join(FIXED)}, {", ".join("?" * len(MOVING))} FROM tasks_finished WHERE id = ? AND version = ?"""  # noqa: S608
+INSERT INTO tasks ({", ".join(ALL)}) SELECT {", ".join(FIXED)}, {_marks(len(MOVING))}
+FROM tasks_finished WHERE id = ? AND version = ? AND state = ?"""  # noqa: S608
 REMOVE_FINISHED = "DELETE FROM tasks_finished WHERE id = ?"
 COUNT = """
 INSERT INTO task_counts (owner, state, now, ended) VALUES ('', ?, ?, ?)
 ON CONFLICT (owner, state) DO UPDATE SET now = now + excluded.now, ended = ended + excluded.ended"""
+COUNTS = "SELECT state, now, ended FROM task_counts"
 LIVE = "INSERT INTO replicas (id, until) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET until = excluded.until"
 FORGET = "DELETE FROM replicas WHERE until < ?"
-TAKE = """
-UPDATE tasks SET owner = ?, version = version + 1 WHERE id IN (
-    SELECT id FROM tasks WHERE owner != ? AND (? OR owner NOT IN (SELECT id FROM replicas WHERE until > ?))
-    ORDER BY seq LIMIT ?)"""
-STEAL = """
-UPDATE tasks SET owner = ?, version = version + 1 WHERE id IN (
-    SELECT id FROM tasks WHERE state = 'queued' AND owner != ? AND owner IN (SELECT id FROM replicas WHERE until > ?) {}
-    ORDER BY priority, seq LIMIT ?)"""
+LIVING = "SELECT id FROM replicas WHERE until > ?"
+FIRST_OWNER = "SELECT min(owner) FROM tasks"
+NEXT_OWNER = "SELECT min(owner) FROM tasks WHERE owner > ?"
+# One range of the index: there are few owners, states and priorities, and each range is read only as far as needed.
+OPEN_RANGE = """
+SELECT seq, rowid, priority FROM tasks WHERE owner = ? AND state = ? AND priority = ? AND seq < ?{}
+ORDER BY seq {} LIMIT ?"""
+ENDED_RANGE = "SELECT seq, rowid FROM tasks_finished WHERE state = ? AND seq < ?{} ORDER BY seq DESC LIMIT ?"
+GIVE = "UPDATE tasks SET owner = ?, version = version + 1 WHERE rowid = ?"
+BY_KEY = "SELECT task FROM task_keys WHERE principal = ? AND key = ?"
 
 
 class SqliteLedger:
     """`Ledger`. Opened when it is first used."""
 
-    def __init__(self, location: SqliteFile, busy_timeout: float) -> None:
-        """`busy_timeout` is how long (seconds) a write waits for another process's transaction."""
-        self._location = location
-        self._timeout = busy_timeout
+    def __init__(self, location: SqliteFile, busy_timeout: float, turn: asyncio.Lock | None = None) -> None:
+        """`busy_timeout` is how long (seconds) a write waits for another process's transaction. `turn` is held by
+        whoever in this process writes to the file."""
+        self._turn = turn or asyncio.Lock()
         self._writer = _Thread(location, busy_timeout, "ledger-writer")
         self._reader = _Thread(location, busy_timeout, "ledger-reader")
 
@@ -80,54 +99,63 @@ class SqliteLedger:
 
     async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
         check(changes)
-        return await self._writer.run(lambda connection: _transaction(connection, lambda: _commit(connection, changes)))
+        return await self._write(lambda connection: _commit(connection, changes)) if changes else []
 
     async def get(self, ids: Collection[str]) -> dict[str, Task]:
         wanted = [task_id for task_id in ids if is_key(task_id)]
-        return await self._reader.run(lambda connection: _get(connection, wanted)) if wanted else {}
+        return await self._read(lambda connection: _get(connection, wanted)) if wanted else {}
 
     async def by_key(self, principal: str, key: str) -> Task | None:
         if not (is_key(principal) and is_key(key)):
             return None
-        find = "SELECT task FROM task_keys WHERE principal = ? AND key = ?"
-        rows = await self._reader.run(lambda connection: connection.execute(find, (principal, key)).fetchall())
-        return (await self.get([rows[0][0]])).get(rows[0][0]) if rows else None
+
+        def find(connection: sqlite3.Connection) -> dict[str, Task]:
+            return _get(connection, [task for (task,) in connection.execute(BY_KEY, (principal, key)).fetchall()])
+
+        return next(iter((await self._read(find)).values()), None)
 
     async def page(self, query: TaskQuery) -> tuple[Task, ...]:
         if not all(map(is_key, (query.type, query.node, query.principal or ""))):
             return ()
-        return await self._reader.run(lambda connection: _page(connection, query))
+        return await self._read(lambda connection: _page(connection, query))
 
     async def counts(self) -> Counts:
-        rows = await self._reader.run(
-            lambda connection: connection.execute("SELECT state, now, ended FROM task_counts").fetchall()
-        )
-        return Counts(
-            {TaskState(state): now for state, now, _ in rows if now},
-            {TaskState(state): ended for state, _, ended in rows if ended},
-        )
+        return counts_of(await self._read(lambda connection: connection.execute(COUNTS).fetchall()))
 
     async def take_over(
         self, owner: str, *, seconds: float, alone: bool = False, limit: int = 5_000
     ) -> tuple[Task, ...]:
         def take(connection: sqlite3.Connection) -> list[Sequence[Any]]:
             now = time.time()
-            connection.execute(FORGET, (now - 3_600.0,))
+            connection.execute(FORGET, (now - FORGET_AFTER,))
             connection.execute(LIVE, (owner, now + seconds))
-            return _given(connection, TAKE, (owner, owner, alone, now, limit))
+            living = {owner} if alone else {name for (name,) in connection.execute(LIVING, (now,))}
+            gone = [other for other in _owners(connection) if other != owner and other not in living]
+            found = _ranges(connection, gone, _OPEN, limit)
+            return _give(connection, owner, sorted(found)[:limit])
 
-        rows = await self._writer.run(lambda connection: _transaction(connection, lambda: take(connection)))
+        rows = await self._write(take)
         return tuple(sorted(map(task_of, rows), key=lambda task: task.spec.seq))
 
     async def steal(self, owner: str, types: Collection[str], limit: int) -> tuple[Task, ...]:
-        wanted = sorted(types)
-        only = f"AND type IN ({', '.join('?' * len(wanted))})" if wanted else ""
+        wanted = [kind for kind in types if is_key(kind)]
+        only = f" AND type IN ({_marks(len(wanted))})" if types else ""
 
         def take(connection: sqlite3.Connection) -> list[Sequence[Any]]:
-            return _given(connection, STEAL.format(only), (owner, owner, time.time(), *wanted, limit))
+            living = {name for (name,) in connection.execute(LIVING, (time.time(),))}
+            others = [other for other in _owners(connection) if other != owner and other in living]
+            found = _ranges(connection, others, [TaskState.QUEUED.value], limit, only, wanted)
+            return _give(connection, owner, sorted(found, key=lambda row: (row[2], row[0]))[:limit])
 
-        rows = await self._writer.run(lambda connection: _transaction(connection, lambda: take(connection)))
+        rows = await self._write(take)
         return tuple(sorted(map(task_of, rows), key=lambda task: (task.spec.priority, task.spec.seq)))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        async with self._turn:
+            return await self._writer.run(lambda connection: _transaction(connection, "BEGIN IMMEDIATE", work))
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._reader.run(lambda connection: _transaction(connection, "BEGIN", work))
 
 
 class _Thread:
@@ -143,19 +171,19 @@ class _Thread:
         """Raises StorageUnavailable."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._with_connection, work)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             if "file is not a database" in str(error):
                 raise ConfigurationError(f"{self._location}: this file is not a SQLite database") from error
             raise StorageUnavailable(f"{self._location}: {error}") from error
 
     async def close(self) -> None:
-        def close() -> None:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-        await asyncio.get_running_loop().run_in_executor(self._pool, close)
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._disconnect)
         self._pool.shutdown(wait=True)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _with_connection(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._connection is None:
@@ -165,10 +193,16 @@ class _Thread:
 
 def _connect(location: SqliteFile, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        location.path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=64
+        location.path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=128
     )
     try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"cache_size=-{CACHE}",
+            f"wal_autocheckpoint={LOG}",
+        ):
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:
         connection.close()
@@ -176,10 +210,10 @@ def _connect(location: SqliteFile, timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute(begin)
     try:
-        found = work()
+        found = work(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -189,30 +223,10 @@ def _transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
 
 
 def _commit(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Verdict]:
-    with closing(connection.cursor()) as cursor:
-        verdicts = [_write(cursor, change) for change in changes]
-        cursor.executemany(COUNT, deltas(changes, verdicts))
+    cursor = connection.cursor()
+    verdicts = [_add(cursor, change.task) if change.expected == 0 else _move(cursor, change) for change in changes]
+    cursor.executemany(COUNT, deltas(changes, verdicts))
     return verdicts
-
-
-def _write(cursor: sqlite3.Cursor, change: Change) -> Verdict:
-    task, expected = change.task, change.expected
-    if expected == 0:
-        return _add(cursor, task)
-    if task.state.finished:
-        cursor.execute(FINISH, (*moving(task), *ending(task), task.id, expected))
-        if cursor.rowcount:
-            cursor.execute(REMOVE, (task.id,))
-            return Verdict.DONE
-        return Verdict.STALE
-    if change.before is not None and change.before.finished:
-        cursor.execute(REPLAY, (*moving(task), task.id, expected))
-        if cursor.rowcount:
-            cursor.execute(REMOVE_FINISHED, (task.id,))
-            return Verdict.DONE
-        return Verdict.STALE
-    cursor.execute(CHANGE, (*moving(task), task.id, expected))
-    return Verdict.DONE if cursor.rowcount else Verdict.STALE
 
 
 def _add(cursor: sqlite3.Cursor, task: Task) -> Verdict:
@@ -221,7 +235,10 @@ def _add(cursor: sqlite3.Cursor, task: Task) -> Verdict:
         cursor.execute(ADD_KEY, (spec.principal, spec.idempotency_key, spec.id))
         if not cursor.rowcount:
             return Verdict.EXISTS
-    cursor.execute(ADD, (*fixed(task), *moving(task), spec.id))
+    if task.state.finished:
+        cursor.execute(ADD_FINISHED, (*fixed(task), *moving(task), *ending(task), spec.id))
+    else:
+        cursor.execute(ADD, (*fixed(task), *moving(task), spec.id))
     if cursor.rowcount:
         return Verdict.DONE
     if spec.idempotency_key:
@@ -229,11 +246,28 @@ def _add(cursor: sqlite3.Cursor, task: Task) -> Verdict:
     return Verdict.EXISTS
 
 
+def _move(cursor: sqlite3.Cursor, change: Change) -> Verdict:
+    task = change.task
+    held = (task.id, change.expected, change.before and change.before.value)
+    if task.state.finished:
+        cursor.execute(FINISH, (*moving(task), *ending(task), *held))
+        remove = REMOVE
+    elif change.before is not None and change.before.finished:
+        cursor.execute(REPLAY, (*moving(task), *held))
+        remove = REMOVE_FINISHED
+    else:
+        cursor.execute(CHANGE, (*moving(task), *held))
+        return Verdict.DONE if cursor.rowcount else Verdict.STALE
+    if not cursor.rowcount:
+        return Verdict.STALE
+    cursor.execute(remove, (task.id,))
+    return Verdict.DONE
+
+
 def _get(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Task]:
     found: dict[str, Task] = {}
-    for start in range(0, len(ids), MOST_NAMES):
-        chunk = ids[start : start + MOST_NAMES]
-        marks = ", ".join("?" * len(chunk))
+    for chunk in _chunks(ids):
+        marks = _marks(len(chunk))
         both = (
             f"SELECT {READ_HOT} FROM tasks WHERE id IN ({marks}) UNION ALL "  # noqa: S608
             f"SELECT {READ_ENDED} FROM tasks_finished WHERE id IN ({marks})"
@@ -243,36 +277,69 @@ def _get(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Task]:
 
 
 def _page(connection: sqlite3.Connection, query: TaskQuery) -> tuple[Task, ...]:
-    conditions, values = ["1"], []
-    for condition, value in (
-        ("type = ?", query.type or None),
-        ("node = ?", query.node or None),
-        ("principal = ?", query.principal),
-        ("seq < ?", query.before),
-    ):
+    conditions, values = "", []
+    for name, value in (("type", query.type or None), ("node", query.node or None), ("principal", query.principal)):
         if value is not None:
-            conditions.append(condition)
+            conditions += f" AND {name} = ?"
             values.append(value)
-    if query.states:
-        conditions.append(f"state IN ({', '.join('?' * len(query.states))})")
-        values += sorted(query.states)
-    where = " AND ".join(conditions)
     reach = query.offset + query.limit
-    hot, ended = tables(query)
-    rows: list[Sequence[Any]] = []
-    for wanted, table, columns in ((hot, "tasks", READ_HOT), (ended, "tasks_finished", READ_ENDED)):
-        if wanted:
-            page = f"SELECT {columns} FROM {table} WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
-            rows += connection.execute(page, (*values, reach)).fetchall()
-    rows.sort(key=lambda row: -row[1])
-    return tuple(map(task_of, rows[query.offset : reach]))
+    before = FAR if query.before is None else query.before
+    open_states, ended_states = searched(query)
+    found: list[tuple[int, int, bool]] = []
+    if open_states:
+        owners = _owners(connection)
+        ranges = _ranges(connection, owners, open_states, reach, conditions, values, before, newest=True)
+        found += [(seq, row, False) for seq, row, _ in ranges]
+    for state in ended_states:
+        ended = connection.execute(ENDED_RANGE.format(conditions), (state, before, *values, reach))
+        found += [(seq, row, True) for seq, row in ended]
+    page = sorted(found, reverse=True)[query.offset : reach]
+    rows = _rows(connection, "tasks", READ_HOT, [row for _, row, ended in page if not ended])
+    rows += _rows(connection, "tasks_finished", READ_ENDED, [row for _, row, ended in page if ended])
+    return tuple(sorted(map(task_of, rows), key=lambda task: -task.spec.seq))
 
 
-def _given(connection: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> list[Sequence[Any]]:
-    ids = [row[0] for row in connection.execute(f"{statement} RETURNING id", values).fetchall()]
-    found: list[Sequence[Any]] = []
-    for start in range(0, len(ids), MOST_NAMES):
-        chunk = ids[start : start + MOST_NAMES]
-        marks = ", ".join("?" * len(chunk))
-        found += connection.execute(f"SELECT {READ_HOT} FROM tasks WHERE id IN ({marks})", chunk).fetchall()  # noqa: S608
+def _owners(connection: sqlite3.Connection) -> list[str]:
+    """Who has unfinished tasks, found without reading them all."""
+    owners: list[str] = []
+    (owner,) = connection.execute(FIRST_OWNER).fetchone()
+    while owner is not None:
+        owners.append(owner)
+        (owner,) = connection.execute(NEXT_OWNER, (owner,)).fetchone()
+    return owners
+
+
+def _ranges(
+    connection: sqlite3.Connection,
+    owners: Iterable[str],
+    states: Iterable[str],
+    limit: int,
+    conditions: str = "",
+    values: Sequence[str] = (),
+    before: int = FAR,
+    *,
+    newest: bool = False,
+) -> list[tuple[int, int, int]]:
+    """(seq, row number, priority) of the first of each range."""
+    statement = OPEN_RANGE.format(conditions, "DESC" if newest else "ASC")
+    found: list[tuple[int, int, int]] = []
+    for owner, state, priority in product(owners, states, _PRIORITIES):
+        found += connection.execute(statement, (owner, state, priority, before, *values, limit))
     return found
+
+
+def _give(connection: sqlite3.Connection, owner: str, found: Sequence[tuple[int, int, int]]) -> list[Sequence[Any]]:
+    connection.executemany(GIVE, [(owner, row) for _, row, _ in found])
+    return _rows(connection, "tasks", READ_HOT, [row for _, row, _ in found])
+
+
+def _rows(connection: sqlite3.Connection, table: str, columns: str, numbers: Sequence[int]) -> list[Sequence[Any]]:
+    found: list[Sequence[Any]] = []
+    for chunk in _chunks(numbers):
+        statement = f"SELECT {columns} FROM {table} WHERE rowid IN ({_marks(len(chunk))})"  # noqa: S608
+        found += connection.execute(statement, chunk).fetchall()
+    return found
+
+
+def _chunks(items: Sequence[T]) -> list[Sequence[T]]:
+    return [items[start : start + MOST_NAMES] for start in range(0, len(items), MOST_NAMES)]

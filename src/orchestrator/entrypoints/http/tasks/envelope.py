@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from fastapi.requests import HTTPConnection
 
 from orchestrator.domain.errors import (
     InvalidRequest,
@@ -31,7 +32,7 @@ def tasks_router(tag: str) -> APIRouter:
     return APIRouter(prefix=PREFIX, tags=[tag])
 
 
-def service_of(request: Request) -> HttpService:
+def service_of(request: HTTPConnection) -> HttpService:
     service: HttpService = request.app.state.service
     return service
 
@@ -41,7 +42,7 @@ def below_v1(path: str) -> bool:
     return path.startswith(f"{PREFIX}/")
 
 
-def now_text(request: Request) -> str:
+def now_text(request: HTTPConnection) -> str:
     clock = service_of(request).clock
     clock.tick()
     return clock.timestamp()
@@ -49,12 +50,18 @@ def now_text(request: Request) -> str:
 
 def answer(request: Request, named: Mapping[str, Any], *, message: str = "", status: int = 200) -> Response:
     """A success. `named` are the contract's fields; anything that msgspec can write."""
+    return Response(written(service_of(request), named, message), status, media_type=_JSON)
+
+
+def written(service: HttpService, named: Mapping[str, Any], message: str = "") -> bytes:
+    """The body of a success."""
     body = {"success": True, **named}
     if message:
         body["message"] = message
     body["data"] = named
-    body["timestamp"] = now_text(request)
-    return Response(_encode(body), status, media_type=_JSON)
+    service.clock.tick()
+    body["timestamp"] = service.clock.timestamp()
+    return _encode(body)
 
 
 def refusal(error: OrchestratorError, timestamp: str) -> dict[str, Any]:
@@ -88,7 +95,12 @@ async def read_body(request: Request) -> dict[str, Any]:
 
 def check_json(request: Request) -> None:
     """Raises UnsupportedMedia unless the body is said to be JSON."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    check_kind(request.headers.get("content-type", ""))
+
+
+def check_kind(content_type: str) -> None:
+    """The same for a Content-Type."""
+    kind = content_type.partition(";")[0].strip().lower()
     if kind != _JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         raise UnsupportedMedia()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.domain.node import AdminState
 from orchestrator.domain.worker import Agent, Worker, WorkerStatus
 from orchestrator.services.fleet.node import FleetNode
+from orchestrator.services.tasks.node_figures import server_status
 
 INFERENCE = "inference"
 
@@ -111,9 +111,3 @@ def server_details(node: FleetNode) -> dict[str, Any]:
         "metadata": {"models": [entry.name for entry in node.entries()]},
         "agents": [],
     }
-
-
-def server_status(node: FleetNode) -> WorkerStatus:
-    if node.spec.admin_state is not AdminState.ACTIVE:
-        return WorkerStatus.MAINTENANCE
-    return WorkerStatus.ACTIVE if node.healthy else WorkerStatus.OFFLINE

@@ -4,6 +4,26 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from orchestrator.entrypoints.http.tasks import agents, node_tasks, nodes, tasks
+from orchestrator.entrypoints.http.tasks import (
+    agents,
+    config,
+    dashboard,
+    events,
+    node_tasks,
+    nodes,
+    overview,
+    schedules,
+    tasks,
+)
 
-ROUTERS: tuple[APIRouter, ...] = (nodes.router, agents.router, node_tasks.router, tasks.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    overview.router,
+    config.router,
+    dashboard.router,
+    events.router,
+    nodes.router,
+    agents.router,
+    node_tasks.router,
+    schedules.router,
+    tasks.router,
+)

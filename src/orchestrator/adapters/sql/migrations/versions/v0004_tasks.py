@@ -21,9 +21,7 @@ def upgrade() -> None:
             "ALTER TABLE tasks SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, "
             "autovacuum_vacuum_cost_delay = 0)"
         )
-    op.create_index("ix_tasks_seq", "tasks", ["seq"])
-    op.create_index("ix_tasks_owner", "tasks", ["owner", "seq"])
-    op.create_index("ix_tasks_queue", "tasks", ["state", "priority", "seq"])
+    op.create_index("ix_tasks_owner", "tasks", ["owner", "state", "priority", "seq"])
     op.create_table(
         "tasks_finished",
         *_columns(),
@@ -32,9 +30,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.Double, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_tasks_finished"),
     )
-    op.create_index("ix_tasks_finished_seq", "tasks_finished", ["seq"])
     op.create_index("ix_tasks_finished_state", "tasks_finished", ["state", "seq"])
-    op.create_index("ix_tasks_finished_finished_at", "tasks_finished", ["finished_at"])
     op.create_table(
         "task_keys",
         *(sa.Column(name, sa.Text, nullable=False) for name in ("principal", "key", "task")),

@@ -1,0 +1,118 @@
+"""What can go wrong, as types. `OrchestratorError` is the root of all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+class OrchestratorError(Exception):
+    """`status` is the HTTP status (0 where none came), `code` the service's word, `details` what it said besides, and
+    `retry_after` the seconds that it asks to wait."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        code: str = "",
+        details: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.details = dict(details or {})
+        self.retry_after = retry_after
+
+
+class BadRequest(OrchestratorError):
+    """400, 405, 413, 415: what was sent cannot be taken. `details["field"]` names the field, where there is one."""
+
+
+class Unauthenticated(OrchestratorError):
+    """401: no API key, or a wrong one."""
+
+
+class Forbidden(OrchestratorError):
+    """403: the key does not allow it."""
+
+
+class NotFound(OrchestratorError):
+    """404: there is no such task or node."""
+
+
+class Conflict(OrchestratorError):
+    """409: it does not fit what is there, such as the result of an attempt that is no longer the current one."""
+
+
+class RateLimited(OrchestratorError):
+    """429: too many requests; `retry_after` says when to come again."""
+
+
+class ServiceError(OrchestratorError):
+    """5xx: the service failed."""
+
+
+class Unavailable(ServiceError):
+    """502, 503, 504: the service is stopped, stopping, or without its database. Try again later."""
+
+
+class Unreachable(OrchestratorError):
+    """Nothing answered: no connection, a broken one, or no answer in time."""
+
+
+class WaitTimeout(OrchestratorError, TimeoutError):
+    """The task had not finished in the time that the caller wanted to wait. It goes on."""
+
+
+class PartlyRefused(OrchestratorError):
+    """Some tasks of a batch were refused: `refused` has the error of each by its position; `task_ids` has the ids of
+    all by position, None for those."""
+
+    def __init__(self, task_ids: list[str | None], refused: Mapping[int, str]) -> None:
+        first = next(iter(refused.items()))
+        super().__init__(f"{len(refused)} of {len(task_ids)} tasks were refused; task {first[0]}: {first[1]}")
+        self.task_ids = task_ids
+        self.refused = dict(refused)
+
+
+_TYPES: Mapping[int, type[OrchestratorError]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    429: RateLimited,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+
+
+def error_of(status: int, body: bytes, retry_after: str | None = None) -> OrchestratorError:
+    """The error that an answer tells."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        told = None
+    message, code, details = f"The service answered with status {status}.", "", {}
+    if isinstance(told, dict):
+        found = told.get("error")
+        if isinstance(found, dict):
+            message, code = str(found.get("message", message)), str(found.get("code", ""))
+        elif found:
+            message = str(found)
+        if isinstance(told.get("details"), dict):
+            details = told["details"]
+            code = str(details.get("code", code))
+    kind = _TYPES.get(status, ServiceError if status >= 500 else BadRequest)
+    return kind(message, status=status, code=code, details=details, retry_after=_seconds(retry_after))
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text is not None else None
+    except ValueError:
+        return None

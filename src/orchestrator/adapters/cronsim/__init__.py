@@ -1,0 +1,5 @@
+"""Cron expressions by cronsim."""
+
+from orchestrator.adapters.cronsim.calendar import CronSimCalendar
+
+__all__ = ["CronSimCalendar"]

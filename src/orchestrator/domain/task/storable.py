@@ -1,0 +1,80 @@
+"""Which tasks every ledger can keep, so that memory, SQLite and PostgreSQL keep and refuse the same ones."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from orchestrator.domain.errors import InvalidRequest
+from orchestrator.domain.storable import INTEGER_LIMIT, KEY_LIMIT, is_key, is_text
+from orchestrator.domain.task.task import LOWEST, MAX_RESULT, Task, TaskSpec
+
+_NUMBERS = "a number is not finite or does not fit 64 bits"
+_TEXT = "text holds a NUL character, an unpaired surrogate or bytes that are not UTF-8"
+
+
+def check_spec(spec: TaskSpec) -> None:
+    """Raises `InvalidRequest` when a database would refuse or alter what was submitted."""
+    wanted = spec.of.requirements
+    _keys(spec.id, spec.type, spec.principal, spec.idempotency_key)
+    _texts(spec.callback_url, *spec.dependencies, *wanted.capabilities)
+    _texts(*wanted.preferred_nodes, *wanted.exclude_nodes)
+    for name, value in wanted.labels:
+        _texts(name, value)
+    for document in (spec.input, spec.metadata, spec.requirements):
+        _document(document)
+    if not 1 <= spec.priority <= LOWEST:
+        raise InvalidRequest(f"priority is from 1 to {LOWEST}")
+    limits = (wanted.min_cpu, wanted.min_memory, wanted.max_load)
+    _finite(spec.created_at, spec.timeout, spec.backoff.base, spec.backoff.most, spec.deadline, spec.not_before)
+    _finite(*limits)
+    _whole(spec.seq, spec.max_retries)
+
+
+def check_progress(task: Task) -> None:
+    """Raises `InvalidRequest` when a database would refuse or alter what became of the task."""
+    _keys(task.spec.id, task.node, task.owner)
+    _texts(task.error, task.note, task.agent, *task.waiting_for)
+    _finite(task.wake_at, task.assigned_at, task.started_at, task.finished_at, task.progress)
+    _whole(task.version, task.attempt, task.retries, task.replays)
+    if task.state.finished and task.finished_at is None:
+        raise InvalidRequest("a finished task has no time at which it finished")
+    if not task.state.finished and (task.finished_at, task.result, task.performance) != (None, None, None):
+        raise InvalidRequest("a task that has not finished has a result")
+    for document in (task.result, task.performance):
+        if document is not None:
+            if len(document) > MAX_RESULT:
+                raise InvalidRequest(f"a result is over {MAX_RESULT} bytes")
+            _document(document)
+
+
+def _keys(*keys: str) -> None:
+    for key in keys:
+        if not is_key(key):
+            raise InvalidRequest(f"a name is over {KEY_LIMIT} characters or not plain text")
+
+
+def _texts(*texts: str) -> None:
+    for text in texts:
+        if text and not is_text(text):
+            raise InvalidRequest(_TEXT)
+
+
+def _document(document: bytes) -> None:
+    try:
+        document.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(_TEXT) from error
+    if b"\0" in document:
+        raise InvalidRequest(_TEXT)
+
+
+def _finite(*numbers: float | None) -> None:
+    for number in numbers:
+        if number is not None and not isfinite(number):
+            raise InvalidRequest(_NUMBERS)
+
+
+def _whole(*numbers: int) -> None:
+    for number in numbers:
+        if not -INTEGER_LIMIT <= number < INTEGER_LIMIT:
+            raise InvalidRequest(_NUMBERS)

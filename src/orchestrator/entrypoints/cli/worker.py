@@ -1,0 +1,99 @@
+"""`orchestrator worker`: runs the handlers of a module."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.entrypoints.cli import output
+from orchestrator.entrypoints.cli.connection import api_key
+from orchestrator.entrypoints.cli.failure import CommandFailed, WrongUsage
+from orchestrator.entrypoints.cli.options import DEFAULT_URL, HERE, Remote, Seconds
+
+if TYPE_CHECKING:  # a package of its own, which the service itself does not need
+    from orchestrator_client import Worker
+
+
+def worker(
+    app: str,
+    /,
+    *,
+    node_id: str | None = None,
+    concurrency: int | None = None,
+    grace: Seconds | None = None,
+    remote: Remote = HERE,
+) -> None:
+    """Run tasks with the handlers of a Python module, until SIGTERM or Ctrl-C.
+
+    For example:
+
+    - `orchestrator worker jobs:worker`
+    - `orchestrator worker jobs:worker --concurrency 16 --url http://10.0.0.1:9000`
+
+    Told to stop it takes no more tasks, lets those that run finish within the grace, and gives back the rest. It
+    connects again for ever when the service goes away. The module is looked for in this folder first.
+
+    Parameters
+    ----------
+    app
+        MODULE:NAME of a Worker of the package orchestrator_client.
+    node_id
+        Name of this worker. Default: what the module says, then the host and the number of the process.
+    concurrency
+        Tasks at a time. Default: what the module says, then 4.
+    grace
+        How long running tasks may take to finish when the worker stops, in seconds or as in 5m. Default: what the
+        module says, then 30.
+    """
+    found = load(app)
+    from orchestrator_client import OrchestratorError
+
+    if remote.url != DEFAULT_URL or not found.url:
+        found.url = remote.url
+    found.api_key = api_key(remote) or found.api_key
+    found.node_id = node_id or found.node_id
+    if concurrency is not None:
+        if concurrency < 1:
+            raise WrongUsage("--concurrency: at least 1")
+        found.concurrency = concurrency
+    found.grace = found.grace if grace is None else grace
+    if not found.handlers:
+        raise WrongUsage(f"'{app}' has no handlers: decorate functions with @{app.rpartition(':')[2]}.task(...).")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every request otherwise
+    types = sorted(found.handlers)
+    if remote.json:
+        output.print_json({"node_id": found.node_id, "url": found.url, "task_types": types})
+    else:
+        output.say(f"{found.node_id} runs {', '.join(types)} for {found.url}. Ctrl-C stops it.")
+    try:
+        found.run()
+    except OrchestratorError as error:
+        raise CommandFailed(error.message, details={"status": error.status}) from None
+
+
+def load(app: str) -> Worker:
+    """The Worker that `MODULE:NAME` names. Raises WrongUsage, CommandFailed."""
+    try:
+        from orchestrator_client import Worker
+    except ModuleNotFoundError:
+        hint = "Install it: pip install ./clients/python"
+        raise CommandFailed("The package orchestrator_client is not installed.", hint=hint) from None
+    module, colon, name = app.partition(":")
+    if not (module and colon and name):
+        raise WrongUsage(f"'{app}' is not MODULE:NAME, such as jobs:worker.")
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    # Processes of handlers import the module too.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise WrongUsage(f"'{app}' cannot be loaded: {error}") from None
+    if not isinstance(found, Worker):
+        raise WrongUsage(f"'{app}' is no Worker of orchestrator_client but {type(found).__name__}.")
+    return found

@@ -1,0 +1,236 @@
+"""What happens to tasks and nodes, as it happens: by server-sent events and by WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import Query, Request, WebSocket, WebSocketDisconnect
+from fastapi.responses import StreamingResponse
+
+from orchestrator.domain.access import Permission, Principal
+from orchestrator.domain.errors import InvalidRequest, NotFound, OrchestratorError, RateLimited, StorageUnavailable
+from orchestrator.entrypoints.http.permission import Requires, requires
+from orchestrator.entrypoints.http.service import HttpService
+from orchestrator.entrypoints.http.tasks.envelope import tasks_router
+from orchestrator.entrypoints.http.tasks.node_view import worker_details
+from orchestrator.entrypoints.http.tasks.picture import alerts, iso, status
+from orchestrator.services.tasks.bulletin import EVENTS, Event, Missed
+
+router = tasks_router("events")
+MAY_READ = Requires(Permission.TASKS_READ)
+READ = requires(Permission.TASKS_READ)
+SSE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+SUBPROTOCOL = "orchestrator"  # what is chosen of those that a client offers
+STATUS_SECONDS = 5.0
+SHARED = 1.0  # seconds
+GOING_AWAY, POLICY = 1001, 1008  # RFC 6455, 7.4.1
+_encode = msgspec.json.Encoder().encode
+
+Types = Annotated[str, Query(alias="type", max_length=1_000)]
+
+
+@router.get("/events")
+async def stream_events(
+    request: Request, types: Types = "", last_event_id: str = "", principal: Principal = READ
+) -> StreamingResponse:
+    """Server-sent events, each with `type`, `data`, `timestamp` and `sequence`; only those of `type` (several by
+    commas). After Last-Event-ID (or `last_event_id`) the kept ones come first; `missed` says that some were lost, `end`
+    that the service stops. 429 when too many follow."""
+    service: HttpService = request.app.state.service
+    wanted = _wanted(types)
+    after = _after(service, request.headers.get("last-event-id") or last_event_id)
+    _check_room(service, "stream")
+    return StreamingResponse(_stream(service, wanted, after), media_type="text/event-stream", headers=SSE)
+
+
+async def _stream(service: HttpService, wanted: Collection[str], after: int) -> AsyncIterator[bytes]:
+    with _counted(service, "stream"):
+        yield b": open\n\n"
+        async with aclosing(service.bulletin.follow(after, service.stopping)) as found:
+            async for one in found:
+                if isinstance(one, Missed):
+                    yield b"event: missed\ndata: {}\n\n"
+                elif not isinstance(one, Event):
+                    yield b": quiet\n\n"
+                elif one.type in wanted:
+                    body = _encode(_shown(service, one))
+                    yield b"id: %b\nevent: %b\ndata: %b\n\n" % (
+                        _id(service, one.number).encode(),
+                        one.type.encode(),
+                        body,
+                    )
+        yield b'event: end\ndata: {"reason":"shutdown"}\n\n'
+
+
+@router.websocket("/ws")
+async def follow(websocket: WebSocket, types: Types = "", last_event_id: str = "", principal: Principal = READ) -> None:
+    """The same by WebSocket: `initial_status`, then events, and `network_status` every 5 s. Its messages `ping`,
+    `subscribe_to_alerts` and `request_node_details` are answered. Closed with 1001 when the service stops, with 1008
+    when the key is no longer good."""
+    service: HttpService = websocket.app.state.service
+    wanted = _wanted(types)
+    after = _after(service, last_event_id)
+    _check_room(service, "websocket")
+    with _counted(service, "websocket"):
+        await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
+        socket = _Socket(websocket, service)
+        ways = [asyncio.create_task(one) for one in (socket.events(wanted, after), socket.statuses(), socket.answers())]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            ended = await asyncio.gather(*ways, return_exceptions=True)
+        await socket.close(ended)
+
+
+class _Socket:
+    """One WebSocket, from its acceptance on."""
+
+    def __init__(self, websocket: WebSocket, service: HttpService) -> None:
+        self._websocket = websocket
+        self._service = service
+        self._alerted: set[str] | None = None  # alerts that were told; None: nobody asked for them
+
+    async def events(self, wanted: Collection[str], after: int) -> None:
+        """Ends when the service stops."""
+        service = self._service
+        await self._status("initial_status")
+        async with aclosing(service.bulletin.follow(after, service.stopping)) as found:
+            async for one in found:
+                if isinstance(one, Missed):
+                    await self._send({"type": "missed", "data": {}})
+                elif isinstance(one, Event) and one.type in wanted:
+                    await self._send({**_shown(service, one), "id": _id(service, one.number)})
+
+    async def statuses(self) -> None:
+        """Raises Unauthenticated and Forbidden when the key is no longer good."""
+        while True:
+            await asyncio.sleep(STATUS_SECONDS)
+            await MAY_READ(self._websocket)
+            await self._status("network_status")
+            await self._alerts()
+
+    async def answers(self) -> None:
+        """Raises WebSocketDisconnect when the client leaves."""
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1005))
+            await self._send(self._reply(message.get("text") or message.get("bytes") or ""))
+
+    async def close(self, ended: list[Any]) -> None:
+        """Says goodbye to a client that is still there."""
+        refused = next((one for one in ended if isinstance(one, OrchestratorError)), None)
+        gone = any(isinstance(one, WebSocketDisconnect) for one in ended)
+        for one in ended:
+            if isinstance(one, Exception) and not isinstance(one, OrchestratorError | WebSocketDisconnect):
+                raise one
+        if not gone:
+            code, reason = (POLICY, refused.message[:100]) if refused else (GOING_AWAY, "the service stops")
+            await self._websocket.close(code, reason)
+
+    def _reply(self, text: str | bytes) -> dict[str, Any]:
+        try:
+            asked = json.loads(text)
+            kind = asked.get("type", "")
+        except (ValueError, AttributeError, RecursionError):
+            return {"type": "error", "data": {"message": "A message is a JSON object with a type."}}
+        if kind == "ping":
+            return {"type": "pong", "data": {}}
+        if kind == "subscribe_to_alerts":
+            self._alerted = set()
+            return {"type": "subscription_confirmed", "data": {"subscription": "alerts"}}
+        if kind == "request_node_details":
+            return self._node(str(asked.get("node_id", "")))
+        return {"type": "error", "data": {"message": f"Nothing is known of the type '{str(kind)[:50]}'."}}
+
+    def _node(self, node_id: str) -> dict[str, Any]:
+        try:
+            worker = self._service.workers.get(node_id)
+        except NotFound as error:
+            return {"type": "error", "data": {"message": error.message, "node_id": node_id}}
+        return {
+            "type": "node_details",
+            "node_id": node_id,
+            "data": worker_details(worker, self._service.clock.wall()),
+        }
+
+    async def _status(self, kind: str) -> None:
+        try:
+            await self._send({"type": kind, "data": await self._recent()})
+        except StorageUnavailable as error:
+            await self._send({"type": "error", "data": {"message": error.message}})
+
+    async def _recent(self) -> dict[str, Any]:
+        """The status, which all followers of one second share."""
+        state, now = self._websocket.app.state, self._service.clock.tick()
+        at, found = getattr(state, "recent_status", (-SHARED, {}))
+        if now - at >= SHARED:
+            found = await status(self._service)
+            state.recent_status = (now, found)
+        shared: dict[str, Any] = found
+        return shared
+
+    async def _alerts(self) -> None:
+        """Each alert when it begins, for those who asked."""
+        if self._alerted is None:
+            return
+        found = {one["id"]: one for one in alerts(self._service, self._service.figures)}
+        for name in found.keys() - self._alerted:
+            await self._send({"type": "alert", "data": found[name]})
+        self._alerted = set(found)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        service = self._service
+        whole = {"timestamp": iso(service.clock.wall()), "sequence": service.bulletin.last, **message}
+        await self._websocket.send_text(_encode(whole).decode())
+
+
+def _shown(service: HttpService, event: Event) -> dict[str, Any]:
+    return {"type": event.type, "data": event.data, "timestamp": iso(event.at), "sequence": event.number}
+
+
+def _wanted(types: str) -> Collection[str]:
+    """Raises InvalidRequest for a type that there is not."""
+    names = {name.strip() for name in types.split(",") if name.strip()}
+    unknown = sorted(names - EVENTS.keys())
+    if unknown:
+        raise InvalidRequest(f"type '{unknown[0][:50]}' is none of {', '.join(EVENTS)}", details={"field": "type"})
+    return names or EVENTS.keys()
+
+
+def _check_room(service: HttpService, kind: str) -> None:
+    most = service.settings.tasks.websocket_max
+    if service.bulletin.followers[kind] >= most:
+        raise RateLimited(f"{most} follow the events already (tasks.websocket_max).", retry_after=5.0)
+
+
+@contextmanager
+def _counted(service: HttpService, kind: str) -> Iterator[None]:
+    service.bulletin.followers[kind] += 1
+    try:
+        yield
+    finally:
+        service.bulletin.followers[kind] -= 1
+
+
+def _id(service: HttpService, number: int) -> str:
+    """Numbers begin anew with each start; the moment of the start tells them apart."""
+    return f"{round(service.started_at * 1000):x}-{number}"
+
+
+def _after(service: HttpService, seen: str) -> int:
+    """Where a follower goes on: now without an id; an id of an earlier start, or none of ours, leads to all that is
+    kept."""
+    last = service.bulletin.last
+    if not seen:
+        return last
+    start, _, number = seen.partition("-")
+    known = start == _id(service, 0).partition("-")[0] and number.isascii() and number.isdigit() and len(number) < 16
+    return min(int(number), last) if known else 0

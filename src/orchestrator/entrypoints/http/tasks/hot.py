@@ -1,0 +1,68 @@
+"""The calls that every task makes, past the framework: looking a path up among hundreds of routes and resolving its
+dependencies costs more than all that the route itself does.
+
+What is called is the route's own function, with the permission that it declares; the framework still has the routes,
+for the OpenAPI document and for whatever is not found here.
+"""
+
+from __future__ import annotations
+
+from re import Pattern
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
+
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.entrypoints.http import failure
+from orchestrator.entrypoints.http.inference import Receive, Scope, Send
+from orchestrator.entrypoints.http.permission import Requires, requirement
+from orchestrator.entrypoints.http.tasks import node_tasks, tasks
+from orchestrator.entrypoints.http.tasks.envelope import below_v1
+
+HOT = (tasks.submit, tasks.submit_batch, node_tasks.report, node_tasks.report_many, node_tasks.pull)
+
+
+class HotRoutes:
+    """ASGI: the hot calls here, everything else in the application."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._plain: dict[str, tuple[APIRoute, Requires]] = {}
+        self._patterns: list[tuple[Pattern[str], APIRoute, Requires]] = []
+        for route in (*tasks.router.routes, *node_tasks.router.routes):
+            wanted = requirement(route)
+            if not isinstance(route, APIRoute) or wanted is None or route.endpoint not in HOT:
+                continue
+            if "{" in route.path:
+                self._patterns.append((route.path_regex, route, wanted))
+            else:
+                self._plain[route.path] = (route, wanted)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._find(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        route, wanted, values = found
+        scope["app"], scope["route"] = self._app, route
+        request = Request(scope, receive)
+        try:
+            answer = await route.endpoint(request, **values, principal=await wanted(request))
+        except OrchestratorError as error:
+            answer = failure.answer(request, error)
+        except Exception as error:  # noqa: BLE001 - process edge: logged whole
+            answer = failure.bug(request, error)
+        await answer(scope, receive, send)
+
+    def _find(self, path: str) -> tuple[APIRoute, Requires, dict[str, Any]] | None:
+        if not below_v1(path):
+            return None
+        plain = self._plain.get(path)
+        if plain is not None:
+            return *plain, {}
+        for pattern, route, wanted in self._patterns:
+            match = pattern.match(path)
+            if match is not None:
+                return route, wanted, match.groupdict()
+        return None

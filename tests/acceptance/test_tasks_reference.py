@@ -1,0 +1,30 @@
+"""The reference of /api/v1 names every route with its permission, and every event."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from orchestrator.entrypoints.http import openapi_document
+from orchestrator.entrypoints.http.tasks.envelope import PREFIX
+from orchestrator.services.tasks.bulletin import EVENTS
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/tasks-api.md").read_text()
+ROW = re.compile(r"^\| `([A-Z]+) (/\S+)` \| `?([a-z.]+)`? \|", re.MULTILINE)
+NO_OPERATION = {("GET", "/ws"): "tasks.read"}  # an OpenAPI document has no WebSockets
+
+
+def test_the_reference_has_every_route_and_no_other() -> None:
+    written = {(method, path): permission for method, path, permission in ROW.findall(PAGE)}
+    served = {
+        (method.upper(), path.removeprefix(PREFIX)): operation.get("x-permission", "open")
+        for path, operations in openapi_document()["paths"].items()
+        for method, operation in operations.items()
+        if path.startswith(f"{PREFIX}/")
+    }
+    assert written == served | NO_OPERATION
+
+
+def test_the_reference_has_every_event_and_its_fields() -> None:
+    for name, meaning in EVENTS.items():
+        assert f"| `{name}` | {meaning} |" in PAGE
