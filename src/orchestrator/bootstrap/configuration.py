@@ -28,8 +28,10 @@ from orchestrator.services.history import Cleanup, DecisionSampler, Recorder
 from orchestrator.services.models.demand import DemandWatch
 from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.warmup import Warmups
+from orchestrator.services.tasks.retention import TaskRetention
 from orchestrator.services.tasks.seats import Seats
 from orchestrator.services.tasks.tasks import Tasks
+from orchestrator.services.tasks.webhooks import Webhooks
 from orchestrator.services.workers import Workers
 from orchestrator.settings import NO_FILE, Loaded, Origin, Settings, apply, diff, dump, live_paths, load
 from orchestrator.settings.document_change import masked, steps
@@ -197,8 +199,19 @@ class LiveModels:
 class LiveTasks:
     """Hands changed settings to what runs tasks."""
 
-    def __init__(self, workers: Workers, tasks: Tasks, seats: Seats) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        tasks: Tasks,
+        seats: Seats,
+        retention: TaskRetention,
+        webhooks: Webhooks,
+        own_handlers: Callable[[Settings], None],
+    ) -> None:
+        self._own_handlers = own_handlers
         self._workers = workers
+        self._webhooks = webhooks
+        self._retention = retention
         self._tasks = tasks
         self._seats = seats
 
@@ -206,6 +219,9 @@ class LiveTasks:
         self._workers.rules = values.worker_rules(new)
         self._tasks.defaults = values.task_defaults(new)
         self._seats.placement.use(new.tasks.policy)
+        self._retention.rules = values.keep_rules(new)
+        self._webhooks.rules = values.webhook_rules(new)
+        self._own_handlers(new)
 
 
 class LiveParts:

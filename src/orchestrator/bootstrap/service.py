@@ -29,6 +29,7 @@ from orchestrator.bootstrap.configuration import (
     restore,
 )
 from orchestrator.bootstrap.nodes import bring_nodes, embedded_servers, keep
+from orchestrator.bootstrap.own_handlers import OwnHandlers
 from orchestrator.bootstrap.tasks import TaskParts, build_tasks
 from orchestrator.domain.limiter import RateLimiter
 from orchestrator.domain.node import NodeKind
@@ -62,9 +63,11 @@ from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
 from orchestrator.services.tasks.bulletin import Bulletin
 from orchestrator.services.tasks.figures import Figures
+from orchestrator.services.tasks.local import Local
 from orchestrator.services.tasks.scheduler import Scheduler
 from orchestrator.services.tasks.schedules import Schedules
 from orchestrator.services.tasks.tasks import Tasks
+from orchestrator.services.tasks.webhooks import Webhooks
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Loaded, Settings
 from orchestrator.storage import open_storage
@@ -107,6 +110,7 @@ class Service:
     workers: Workers
     machine: Machine
     task_parts: TaskParts
+    own_handlers: OwnHandlers
     started_at: float
     ready: bool = False
     stop: Callable[[], None] = lambda: None  # ends `serve` as SIGTERM does; set once it listens
@@ -127,6 +131,10 @@ class Service:
         return self.task_parts.scheduler
 
     @property
+    def local(self) -> Local:
+        return self.task_parts.local
+
+    @property
     def bulletin(self) -> Bulletin:
         return self.task_parts.bulletin
 
@@ -137,6 +145,10 @@ class Service:
     @property
     def schedules(self) -> Schedules:
         return self.task_parts.schedules
+
+    @property
+    def webhooks(self) -> Webhooks:
+        return self.task_parts.webhooks
 
 
 def probes(upstream: ConnectionPool) -> Mapping[NodeKind, Probe]:
@@ -169,6 +181,7 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
         stack.push_async_callback(service.registry.flush)
         stack.push_async_callback(service.workers.flush)
         stack.push_async_callback(service.keyring.flush)
+        stack.push_async_callback(service.own_handlers.processes.close)
         await service.task_parts.start(stack)
         await bring_nodes(service, probes(service.upstream), engines, stack)
         service.gateway.start()
@@ -208,11 +221,7 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     clock = Clock()
     rand = random.SystemRandom().random
     upstream = ConnectionPool(max_idle_per_target=settings.gateway.max_connections_per_node)
-    fleet = Fleet(
-        clock, Roster(), values.breaker_policy(settings), rand, lambda spec: hide(values.resolve_secret(spec.api_key))
-    )
-    health = Health(fleet, probes(upstream), values.health_rules(settings))
-    FleetEvents(fleet, health)
+    fleet, health = _fleet(settings, clock, upstream, rand, hide)
     registry = Registry(fleet, health, upstream, storage)
     recoveries = RecoveryLog(fleet, health)
     recovery_tests = RecoveryTests(fleet, health, upstream, recoveries, values.recovery_test_rules(settings))
@@ -229,8 +238,11 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
     history_parts, model_parts = LiveHistory(recorder, sampler, cleanup), LiveModels(warmups, demand, jobs)
     workers = Workers(fleet, storage.workers, values.worker_rules(settings))
     registry.taken = workers.all().__contains__
-    task_parts = build_tasks(settings, fleet, storage, upstream, workers)
-    live_tasks = LiveTasks(workers, task_parts.tasks, task_parts.scheduler.seats)
+    own_handlers = OwnHandlers(settings, gateway, keyring, upstream, workers)
+    task_parts = build_tasks(settings, fleet, storage, upstream, workers, own_handlers.by_type)
+    live_tasks = LiveTasks(
+        workers, task_parts.tasks, task_parts.scheduler.seats, task_parts.retention, task_parts.webhooks, own_handlers
+    )
     parts = LiveParts(fleet, health, gateway, set_level, history_parts, model_parts, recovery_tests, live_tasks)
     numbers = (recorder.families, task_parts.families)
     return Service(
@@ -261,8 +273,19 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         workers=workers,
         machine=PsutilMachine(settings.data_dir),
         task_parts=task_parts,
+        own_handlers=own_handlers,
         started_at=clock.epoch,
     )
+
+
+def _fleet(
+    settings: Settings, clock: Clock, upstream: ConnectionPool, rand: Callable[[], float], hide: Hide
+) -> tuple[Fleet, Health]:
+    policy = values.breaker_policy(settings)
+    fleet = Fleet(clock, Roster(), policy, rand, lambda spec: hide(values.resolve_secret(spec.api_key)))
+    health = Health(fleet, probes(upstream), values.health_rules(settings))
+    FleetEvents(fleet, health)
+    return fleet, health
 
 
 def _gateway(settings: Settings, fleet: Fleet, upstream: ConnectionPool, rand: Callable[[], float]) -> Gateway:

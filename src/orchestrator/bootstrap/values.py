@@ -9,11 +9,14 @@ from pydantic import SecretStr
 from orchestrator.domain.access import Principal, Role
 from orchestrator.domain.alias import Alias
 from orchestrator.domain.breaker_policy import BreakerPolicy
+from orchestrator.domain.http_hosts import HttpHosts
 from orchestrator.domain.limiter import RateLimit
 from orchestrator.domain.node import NodeSource, NodeSpec
 from orchestrator.domain.placement import PolicyOptions
 from orchestrator.domain.queue import QueuePolicy
 from orchestrator.domain.retry import RetryPolicy
+from orchestrator.domain.webhook import key_of
+from orchestrator.domain.webhook_hosts import WebhookHosts
 from orchestrator.domain.worker_hosts import WorkerHosts
 from orchestrator.ports.history import Retention
 from orchestrator.services.fleet.health import HealthRules
@@ -22,9 +25,11 @@ from orchestrator.services.gateway.limits import FORWARDED, Limits
 from orchestrator.services.models.demand import DemandRules
 from orchestrator.services.models.jobs import JobRules
 from orchestrator.services.models.warmup import WarmupRules
+from orchestrator.services.tasks.retention import KeepRules
 from orchestrator.services.tasks.submission import TaskDefaults
+from orchestrator.services.tasks.webhook_post import WebhookRules
 from orchestrator.services.workers import WorkerRules
-from orchestrator.settings import Settings, legacy_view
+from orchestrator.settings import Settings, legacy_view, loopback
 
 NEVER = 1_000_000_000  # failures in a row: a breaker that is switched off
 
@@ -137,11 +142,27 @@ def demand_rules(settings: Settings) -> DemandRules:
     return DemandRules(models.unload_idle_after, models.prewarm, models.prewarm_rate)
 
 
+def keep_rules(settings: Settings) -> KeepRules:
+    tasks = settings.tasks
+    return KeepRules(tasks.keep_finished, tasks.max_completed, tasks.max_failed)
+
+
 def worker_rules(settings: Settings) -> WorkerRules:
     tasks = settings.tasks
     return WorkerRules(
         tasks.node_timeout, tasks.heartbeat_interval, tasks.max_nodes, WorkerHosts.of(tasks.worker_hosts)
     )
+
+
+def webhook_rules(settings: Settings) -> WebhookRules:
+    tasks = settings.tasks
+    secret = secret_text(tasks.webhook_secret) if tasks.webhook_secret is not None else ""
+    hosts = WebhookHosts.of(tasks.webhook_hosts, loopback=loopback(settings.server.host))
+    return WebhookRules(key_of(secret), tasks.webhook_retry, hosts)
+
+
+def http_hosts(settings: Settings) -> HttpHosts:
+    return HttpHosts.of(settings.tasks.http_hosts)
 
 
 def task_defaults(settings: Settings) -> TaskDefaults:

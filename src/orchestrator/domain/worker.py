@@ -15,6 +15,7 @@ from orchestrator.domain.access import Principal, Role
 TASK_PATH = "/api/tasks"
 OLD_TASK_PATH = "/api/v4/tasks/execute"
 ULTIMATE_AGENT = "ultimate_agent"  # a node type of the predecessor, which takes tasks at the older path
+LOCAL_WORKER = "local"  # the id of the service's own worker
 RESULTS_WEIGHT = 0.1  # of the newest result in `reliability` and `task_seconds`
 LATENCY_WEIGHT = 0.2  # of the newest measurement in `network_latency`
 
@@ -34,6 +35,7 @@ class WorkerMode(StrEnum):
 
     PUSH = "push"
     PULL = "pull"
+    LOCAL = "local"  # the service's own worker; nobody registers it
 
 
 LOST = frozenset({WorkerStatus.OFFLINE, WorkerStatus.ERROR})  # what runs there is run again elsewhere

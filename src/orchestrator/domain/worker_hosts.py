@@ -59,15 +59,16 @@ class WorkerHosts:
         address = read_address(host)
         if address is not None:
             return self.permits(host, address)
-        return not (self.names or self.networks) or self._named(host)
+        return not (self.names or self.networks) or self.named(host)
 
     def permits(self, host: str, address: Address) -> bool:
         """Whether a connection may go to this address of this host."""
-        if self._named(host) or any(address in network for network in self.networks):
+        if self.named(host) or any(address in network for network in self.networks):
             return True
         return not (self.names or self.networks) and not _never(address)
 
-    def _named(self, host: str) -> bool:
+    def named(self, host: str) -> bool:
+        """Whether the list has this name, or one above it with `*`."""
         name = host.lower().rstrip(".")
         if name in self.names:
             return True

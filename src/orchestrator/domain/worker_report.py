@@ -198,8 +198,9 @@ class _Fields:
         value = self._body.get(name)
         if value is None:
             return None
-        if value not in list(kind):
-            raise self._refused(name, f"must be one of {', '.join(kind)}")
+        known = [one for one in kind if one is not WorkerMode.LOCAL]
+        if value not in known:
+            raise self._refused(name, f"must be one of {', '.join(known)}")
         return kind(value)
 
 

@@ -14,6 +14,8 @@ from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
 from orchestrator.ports.schedules import ScheduleStore
+from orchestrator.ports.task_archive import TaskArchive
+from orchestrator.ports.webhooks import WebhookStore
 from orchestrator.ports.workers import WorkerStore
 
 
@@ -31,7 +33,9 @@ class Storage(Protocol):
     model_jobs: ModelJobStore
     workers: WorkerStore
     schedules: ScheduleStore
+    webhooks: WebhookStore
     ledger: Ledger
+    task_archive: TaskArchive  # the same tasks, where they are forgotten
     instance_id: str  # drawn once for the installation; replicas on one database share it
 
     async def ping(self) -> None:

@@ -15,19 +15,22 @@ from orchestrator.domain.errors import UpstreamError
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a node listens. `key` tells connection pools apart; `base_path` has no trailing slash."""
+    """Where a node listens. `key` tells connection pools apart; `base_path` has no trailing slash. `name` is the host
+    as the server knows it, where `host` is an address that was looked up before."""
 
     key: str
     host: str
     port: int
     tls: bool = False
     base_path: str = ""
+    name: str = ""
 
     @property
     def host_header(self) -> str:
         """The value of the Host header: the port is named unless it is the scheme's own."""
         default = 443 if self.tls else 80
-        name = f"[{self.host}]" if ":" in self.host else self.host
+        host = self.name or self.host
+        name = f"[{host}]" if ":" in host else host
         return name if self.port == default else f"{name}:{self.port}"
 
 

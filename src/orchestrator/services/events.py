@@ -49,6 +49,8 @@ EVENTS: dict[str, str] = {
     "model_job_failed": "A job failed. The same fields, `error`.",
     "model_jobs_not_written": "The database was away when the jobs' progress was to be written down. `error`.",
     "tasks_taken_over": "Tasks of a process that is gone are looked after here. `tasks` (how many).",
+    "tasks_forgotten": "Finished tasks were deleted (`tasks.keep_finished`, `max_completed`, `max_failed`). `tasks`.",
+    "tasks_not_forgotten": "The database was away when finished tasks were to be deleted. `error`.",
     "tasks_not_written": "The database is away; changes of tasks wait for it. `error`, `waiting`.",
     "tasks_not_read": "The database is away; what other processes did with tasks is looked up later. `error`.",
     "bug": "An exception that is no error of ours: please report it. `exception`, `method`, `path`, `request`.",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import field_validator
+import re
 
+from pydantic import SecretStr, field_validator
+
+from orchestrator.domain.webhook import key_of
 from orchestrator.domain.worker_hosts import WorkerHosts
 from orchestrator.settings.gateway import PolicyName
 from orchestrator.settings.section import Duration, Section, setting
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
 
 
 class Tasks(Section):
@@ -23,6 +28,13 @@ class Tasks(Section):
         "Which node gets a task. Here resource_aware is the node with most of its processor, memory and GPU free, "
         "latency_optimized the one that answers fastest.",
         live=True,
+    )
+    keep_finished: Duration = setting(
+        30 * 86_400.0, "How long tasks that have finished are kept, in seconds from their submission.", gt=0, live=True
+    )
+    max_completed: int = setting(1_000_000, "Completed tasks that are kept.", ge=0, live=True)
+    max_failed: int = setting(
+        100_000, "Tasks that are kept of those that failed, timed out and were cancelled, each.", ge=0, live=True
     )
     max_nodes: int = setting(10_000, "Workers that may be registered.", ge=1, le=1_000_000, live=True)
     orchestrator_id: str = setting(
@@ -43,8 +55,52 @@ class Tasks(Section):
         "Empty: every host but link-local, multicast and unspecified addresses.",
         live=True,
     )
+    webhook_secret: SecretStr | None = setting(
+        None,
+        "Signs webhooks (Standard Webhooks): `whsec_` and base64, or any text; `env:NAME` and `${file:/path}` as "
+        "elsewhere. None: they are not signed.",
+        secret=True,
+        live=True,
+    )
+    webhook_hosts: tuple[str, ...] = setting(
+        (),
+        "Names, addresses and networks (CIDR) that webhooks may go to. Empty: every host but link-local, multicast and "
+        "unspecified addresses, clouds' metadata and, unless the service itself listens there, loopback.",
+        live=True,
+    )
+    webhook_retry: Duration = setting(
+        5.0, "Pause after the first failed attempt to deliver a webhook; it doubles up to an hour.", gt=0, live=True
+    )
 
-    @field_validator("worker_hosts")
+    @field_validator("webhook_secret")
+    @classmethod
+    def _decodable(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            key_of(secret.get_secret_value())
+        return secret
+
+    local_slots: int = setting(16, "Tasks that the service itself runs at a time; 0: none.", ge=0, le=1000)
+    model: str = setting("", "Model of inference tasks that name none. Empty: such a task fails.", live=True)
+    http_hosts: tuple[str, ...] = setting(
+        (),
+        "Names, addresses and networks (CIDR) to which tasks of the type `http` may connect; `*.example.com` is every "
+        "name below it. Addresses that are not public need a network that names them. Empty: such tasks fail.",
+        live=True,
+    )
+    handlers: dict[str, str] = setting(
+        description="Functions for task types, as `module:function`: the service calls them in processes of their own.",
+        factory=dict,
+    )
+
+    @field_validator("handlers")
+    @classmethod
+    def _callable(cls, handlers: dict[str, str]) -> dict[str, str]:
+        for name, function in handlers.items():
+            if not name or not _FUNCTION.match(function):
+                raise ValueError(f"{name!r}: {function!r} is not `module:function`")
+        return handlers
+
+    @field_validator("http_hosts", "worker_hosts", "webhook_hosts")
     @classmethod
     def _readable(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         WorkerHosts.of(entries)

@@ -124,6 +124,7 @@ class ConnectionPool:
                     target.host,
                     target.port,
                     ssl=self._tls_context() if target.tls else None,
+                    server_hostname=(target.name or target.host) if target.tls else None,
                 )
         except TimeoutError:
             call.fail(UpstreamTimeout(f"No connection within {timeout:g} s."))

@@ -15,7 +15,7 @@ from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
 
 
 class MemoryLedger:
-    """`Ledger` in dicts."""
+    """`Ledger` and `TaskArchive` in dicts."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         """`clock` tells seconds."""
@@ -91,6 +91,19 @@ class MemoryLedger:
             and (not types or task.spec.type in types)
         ]
         return self._give(nsmallest(limit, there, key=lambda task: (task.spec.priority, task.spec.seq)), owner)
+
+    async def last_kept(self, state: TaskState, most: int) -> int | None:
+        newest = nlargest(most + 1, (task.spec.seq for task in self._tasks.values() if task.state is state))
+        return newest[most] if len(newest) > most else None
+
+    async def prune(self, state: TaskState, through: int, limit: int) -> int:
+        old = [task for task in self._tasks.values() if task.state is state and task.spec.seq <= through]
+        gone = nsmallest(limit, old, key=lambda task: task.spec.seq)
+        for task in gone:
+            del self._tasks[task.id]
+            self._keys.pop((task.spec.principal, task.spec.idempotency_key), None)
+        self._now[state] -= len(gone)
+        return len(gone)
 
     def _give(self, tasks: list[Task], owner: str) -> tuple[Task, ...]:
         given = tuple(replace(task, owner=owner, version=task.version + 1) for task in tasks)

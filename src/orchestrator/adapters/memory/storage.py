@@ -14,6 +14,7 @@ from orchestrator.adapters.memory.model_jobs import MemoryModelJobs
 from orchestrator.adapters.memory.nodes import MemoryNodes
 from orchestrator.adapters.memory.overrides import MemoryOverrides
 from orchestrator.adapters.memory.schedules import MemorySchedules
+from orchestrator.adapters.memory.webhooks import MemoryWebhooks
 from orchestrator.adapters.memory.workers import MemoryWorkers
 from orchestrator.ports.aliases import AliasStore
 from orchestrator.ports.bans import BanStore
@@ -25,6 +26,8 @@ from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
 from orchestrator.ports.schedules import ScheduleStore
+from orchestrator.ports.task_archive import TaskArchive
+from orchestrator.ports.webhooks import WebhookStore
 from orchestrator.ports.workers import WorkerStore
 
 
@@ -42,7 +45,10 @@ class MemoryStorage:
         self.model_jobs: ModelJobStore = MemoryModelJobs()
         self.workers: WorkerStore = MemoryWorkers()
         self.schedules: ScheduleStore = MemorySchedules()
-        self.ledger: Ledger = MemoryLedger()
+        ledger = MemoryLedger()
+        self.ledger: Ledger = ledger
+        self.task_archive: TaskArchive = ledger
+        self.webhooks: WebhookStore = MemoryWebhooks(ledger)
         self.instance_id = uuid.uuid4().hex
 
     async def ping(self) -> None:

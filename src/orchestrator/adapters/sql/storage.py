@@ -22,6 +22,7 @@ from orchestrator.adapters.sql.nodes import SqlNodes
 from orchestrator.adapters.sql.overrides import SqlOverrides
 from orchestrator.adapters.sql.schedules import SqlSchedules
 from orchestrator.adapters.sql.tables import meta
+from orchestrator.adapters.sql.webhooks import SqlWebhooks
 from orchestrator.adapters.sql.workers import SqlWorkers
 from orchestrator.ports.aliases import AliasStore
 from orchestrator.ports.bans import BanStore
@@ -33,6 +34,8 @@ from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
 from orchestrator.ports.schedules import ScheduleStore
+from orchestrator.ports.task_archive import TaskArchive
+from orchestrator.ports.webhooks import WebhookStore
 from orchestrator.ports.workers import WorkerStore
 
 INSTANCE = "instance_id"
@@ -41,7 +44,7 @@ INSTANCE = "instance_id"
 class SqlStorage:
     """`Storage` on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database, ledger: Ledger) -> None:
+    def __init__(self, database: Database, ledger: SqliteLedger | PostgresLedger) -> None:
         self._database = database
         self.nodes: NodeStore = SqlNodes(database)
         self.bans: BanStore = SqlBans(database)
@@ -53,7 +56,9 @@ class SqlStorage:
         self.model_jobs: ModelJobStore = SqlModelJobs(database)
         self.workers: WorkerStore = SqlWorkers(database)
         self.schedules: ScheduleStore = SqlSchedules(database)
-        self.ledger = ledger
+        self.webhooks: WebhookStore = SqlWebhooks(database)
+        self.ledger: Ledger = ledger
+        self.task_archive: TaskArchive = ledger
         self.instance_id = ""
 
     async def ping(self) -> None:

@@ -158,6 +158,12 @@ schedules = sa.Table(
     sa.Index("ix_schedules_next_run_at", "next_run_at"),
 )
 
+# Finished tasks that have a callback URL: `spec` leaves out what is empty, and text cannot hold bare quotes.
+WITH_CALLBACK = {
+    "sqlite": """instr(spec, '"callback_url":"') > 0""",
+    "postgresql": """strpos(spec, '"callback_url":"') > 0""",
+}
+
 
 def _task_columns() -> list[sa.Column[Any]]:
     return [
@@ -188,6 +194,29 @@ tasks_finished = sa.Table(
     sa.Column("performance", sa.Text),
     _time("finished_at"),
     sa.Index("ix_tasks_finished_state", "state", "seq"),
+    sa.Index(
+        "ix_tasks_finished_callback",
+        "finished_at",
+        sqlite_where=sa.text(WITH_CALLBACK["sqlite"]),
+        postgresql_where=sa.text(WITH_CALLBACK["postgresql"]),
+    ),
+)
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    _text("id", key=True),
+    _text("task"),
+    _count("version"),
+    *(_text(name) for name in ("url", "principal", "state", "last_error", "owner")),
+    *(_time(name) for name in ("created_at", "began_at", "next_at", "held_until")),
+    _count("attempts"),
+    sa.Column("last_status", sa.BigInteger),
+    _time("done_at", optional=True),
+    sa.Index("ix_webhooks_state", "state", "next_at"),
+    sa.Index("ix_webhooks_task", "task", "version"),
+    sa.Index("ix_webhooks_created_at", "created_at"),
+    sa.Index("ix_webhooks_done_at", "done_at"),
 )
 
 task_keys = sa.Table("task_keys", metadata, _text("principal", key=True), _text("key", key=True), _text("task"))

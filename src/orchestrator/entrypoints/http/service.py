@@ -28,9 +28,11 @@ from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
 from orchestrator.services.tasks.bulletin import Bulletin
 from orchestrator.services.tasks.figures import Figures
+from orchestrator.services.tasks.local import Local
 from orchestrator.services.tasks.scheduler import Scheduler
 from orchestrator.services.tasks.schedules import Schedules
 from orchestrator.services.tasks.tasks import Tasks
+from orchestrator.services.tasks.webhooks import Webhooks
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Settings
 
@@ -45,11 +47,15 @@ class HttpService(Protocol):
     @property
     def scheduler(self) -> Scheduler: ...
     @property
+    def local(self) -> Local: ...
+    @property
     def bulletin(self) -> Bulletin: ...
     @property
     def figures(self) -> Figures: ...
     @property
     def schedules(self) -> Schedules: ...
+    @property
+    def webhooks(self) -> Webhooks: ...
 
     clock: Clock
     storage: Storage

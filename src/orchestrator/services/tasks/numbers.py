@@ -9,6 +9,11 @@ RANDOM_BITS = 10  # of an id
 _ID_MASK = (1 << 48) - 1
 
 
+def seq_at(moment: float) -> int:
+    """What tasks that came before this moment (seconds since the epoch) are below of."""
+    return max(int(moment * 1e6), 0) << REPLICA_BITS
+
+
 class Numbers:
     """One per process."""
 

@@ -1,36 +1,48 @@
-"""Where a worker's host leads: a name is looked up here and judged by its addresses, and the connection goes to the
-address that was judged. A name that changes between registration and use gains nothing."""
+"""Where a host that somebody named leads: a name is looked up here and judged by its addresses, and the
+connection goes to the address that was judged. A name that changes between registration and use gains nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from orchestrator.domain.errors import ConnectFailed
 from orchestrator.domain.worker import Worker
-from orchestrator.domain.worker_hosts import WorkerHosts, read_address
+from orchestrator.domain.worker_hosts import Address, read_address
 from orchestrator.ports.upstream import Target
 
 KEPT_SECONDS = 30.0  # that an answer of the name service is used
 MOST_KEPT = 10_000
 
 
-class Reach:
-    """Finds the target of a worker."""
+class HostRule(Protocol):
+    """What the operator allows."""
 
-    def __init__(self, hosts: Callable[[], WorkerHosts], tick: Callable[[], float]) -> None:
-        """`hosts` gives the operator's rule as it is now, `tick` monotonic seconds."""
+    def permits(self, host: str, address: Address) -> bool:
+        """Whether a connection may go to this address of this host."""
+
+
+class Reach:
+    """Finds the address of a host."""
+
+    def __init__(
+        self, hosts: Callable[[], HostRule], tick: Callable[[], float], setting: str = "tasks.worker_hosts"
+    ) -> None:
+        """`hosts` gives the operator's rule as it is now, from this `setting`; `tick` monotonic seconds."""
         self._hosts = hosts
         self._tick = tick
+        self._setting = setting
         self._known: dict[tuple[str, int], tuple[float, str]] = {}
 
     async def target(self, worker: Worker) -> Target:
         """Raises ConnectFailed for a name that leads nowhere, or only where the operator's rule forbids."""
-        address = await self._address(worker.host, worker.port)
+        address = await self.address(worker.host, worker.port)
         return Target(f"worker:{worker.id}:{address}:{worker.port}", address, worker.port)
 
-    async def _address(self, host: str, port: int) -> str:
+    async def address(self, host: str, port: int) -> str:
+        """Raises ConnectFailed for a name that leads nowhere, or only where the operator's rule forbids."""
         known = self._known.get((host, port))
         if known is not None and known[0] > self._tick():
             return known[1]
@@ -44,12 +56,12 @@ class Reach:
                     self._known.clear()
                 self._known[host, port] = (self._tick() + KEPT_SECONDS, str(address))
                 return str(address)
-        raise ConnectFailed(f"'{host}' leads nowhere that tasks may be pushed to (tasks.worker_hosts)")
+        raise ConnectFailed(f"'{host}' leads nowhere that is allowed ({self._setting})")
 
     @staticmethod
     async def _look_up(host: str, port: int) -> list[str]:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise ConnectFailed(f"'{host}': {error.strerror or error}") from None
+        except (OSError, UnicodeError) as error:
+            raise ConnectFailed(f"'{host}': {getattr(error, 'strerror', None) or error}") from None
         return [str(entry[4][0]).partition("%")[0] for entry in found]

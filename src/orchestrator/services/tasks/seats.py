@@ -14,11 +14,12 @@ from orchestrator.domain.placement.node_state import NodeState
 from orchestrator.domain.placement.record import Outcome
 from orchestrator.domain.placement.request import CandidateSet
 from orchestrator.domain.task.requirements import MAX_LOAD, TaskClass, never, not_now
-from orchestrator.domain.worker import Worker, WorkerMode
+from orchestrator.domain.worker import LOCAL_WORKER, Worker, WorkerMode
 
 RESOURCE_AWARE = "resource_aware"
 LATENCY_OPTIMIZED = "latency_optimized"
 LEAST_WEIGHT = 0.05
+HERE = "the service itself runs tasks of this type"
 MOST_SETS = 5_000  # classes whose candidates are remembered
 
 
@@ -34,7 +35,7 @@ class Seat:
     @property
     def most(self) -> int:
         slots = self.worker.slots
-        return slots if self.worker.mode is WorkerMode.PUSH else min(slots, len(self.running) + self.credit)
+        return min(slots, len(self.running) + self.credit) if self.worker.mode is WorkerMode.PULL else slots
 
     @property
     def weight(self) -> float:
@@ -125,7 +126,13 @@ class Seats:
 
     def reasons(self, of: TaskClass) -> Mapping[str, str]:
         """For each node why it cannot take a task of this class now; '' where it can."""
-        return {worker_id: self._reason(of, seat) for worker_id, seat in self.by_id.items()}
+        reasons = {worker_id: self._reason(of, seat) for worker_id, seat in self.by_id.items()}
+        own = self.by_id.get(LOCAL_WORKER)
+        if own is not None and not (own.worker.active and own.worker.takes(of.type)):
+            del reasons[LOCAL_WORKER]
+        elif own is not None and _suits(of, own.worker):
+            reasons = {one: reason or (one != LOCAL_WORKER and HERE) or "" for one, reason in reasons.items()}
+        return reasons
 
     def _reason(self, of: TaskClass, seat: Seat) -> str:
         worker = seat.worker
@@ -159,7 +166,9 @@ class Seats:
         if of not in self._sets:
             if len(self._sets) >= MOST_SETS:
                 self._sets.clear()
-            nodes = [seat.state for seat in self.by_id.values() if _suits(of, seat.worker)]
+            seats = [seat for seat in self.by_id.values() if _suits(of, seat.worker)]
+            own = [seat for seat in seats if seat.worker.mode is WorkerMode.LOCAL]
+            nodes = [seat.state for seat in own or seats]
             self._sets[of] = CandidateSet(nodes, of.type) if nodes else None
             wanted = of.requirements
             self._by_usage |= bool(wanted.min_cpu or wanted.min_memory) or wanted.max_load != MAX_LOAD

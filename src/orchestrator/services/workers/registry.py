@@ -17,7 +17,7 @@ from orchestrator.domain import worker as changes
 from orchestrator.domain.access import Principal, Role
 from orchestrator.domain.errors import Conflict, Forbidden, NotFound, StorageUnavailable
 from orchestrator.domain.storable import check_storable
-from orchestrator.domain.worker import LOST, Tally, Worker, WorkerMode, WorkerStatus
+from orchestrator.domain.worker import LOCAL_WORKER, LOST, Tally, Worker, WorkerMode, WorkerStatus
 from orchestrator.domain.worker_hosts import WorkerHosts, is_host
 from orchestrator.domain.worker_report import read_heartbeat, read_registration, refused
 from orchestrator.ports.workers import WorkerStore
@@ -254,6 +254,8 @@ class Workers:
             raise refused("host", "is not one that tasks may be pushed to (tasks.worker_hosts)")
 
     def _check_server(self, worker_id: str) -> None:
+        if worker_id == LOCAL_WORKER:
+            raise Conflict(f"'{worker_id}' is the service's own worker.")
         if worker_id in self._fleet.nodes:
             raise Conflict(
                 f"'{worker_id}' is a model server of the fleet; it is changed under /api/orchestrator/servers."

@@ -20,6 +20,7 @@ from orchestrator.adapters.sql.ledger.rows import (
     deltas,
     ending,
     fixed,
+    keys_of,
     moving,
     searched,
     task_of,
@@ -93,6 +94,11 @@ INSERT INTO task_counts (owner, state, now, ended)
 SELECT $1, v.state, v.now, v.ended FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS v (state, now, ended)
 ON CONFLICT (owner, state)
 DO UPDATE SET now = task_counts.now + excluded.now, ended = task_counts.ended + excluded.ended"""
+LAST_KEPT = "SELECT seq FROM tasks_finished WHERE state = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2"
+PRUNE = """
+DELETE FROM tasks_finished WHERE id IN (
+    SELECT id FROM tasks_finished WHERE state = $1 AND seq <= $2 ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING principal, spec"""
 COUNTS = "SELECT state, sum(now)::bigint, sum(ended)::bigint FROM task_counts GROUP BY state"
 NOW = "extract(epoch FROM clock_timestamp())"
 LIVE = f"""
@@ -158,7 +164,7 @@ BY_KEY = "SELECT task FROM task_keys WHERE principal = $1 AND key = $2"
 
 
 class PostgresLedger:
-    """`Ledger`. Opened when it is first used."""
+    """`Ledger` and `TaskArchive`. Opened when it is first used."""
 
     def __init__(self, location: PostgresServer) -> None:
         self._location = location
@@ -233,6 +239,25 @@ class PostgresLedger:
 
         rows = await self._run(take)
         return tuple(sorted(map(task_of, rows), key=lambda task: (task.spec.priority, task.spec.seq)))
+
+    async def last_kept(self, state: TaskState, most: int) -> int | None:
+        async def find(connection: Any) -> int | None:
+            found: int | None = await connection.fetchval(LAST_KEPT, state.value, most)
+            return found
+
+        return await self._run(find)
+
+    async def prune(self, state: TaskState, through: int, limit: int) -> int:
+        async def prune(connection: Any) -> int:
+            rows = await connection.fetch(PRUNE, state.value, through, limit)
+            keys = keys_of([(row[0], row[1]) for row in rows])
+            if keys:
+                await connection.execute(DROP_KEYS, *_transposed(keys, 2))
+            if rows:
+                await connection.execute(COUNT, "", [state.value], [-len(rows)], [0])
+            return len(rows)
+
+        return await self._run(prune)
 
     async def _run(self, work: Work[T]) -> T:
         """In a transaction. What had no effect is tried again: on a dead connection, or in a deadlock."""

@@ -159,6 +159,11 @@ def task_of(row: Sequence[Any]) -> Task:
     )
 
 
+def keys_of(rows: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
+    """Principals and idempotency keys of those rows (principal, spec) that have one."""
+    return [(principal, key) for principal, text in rows if (key := _spec.decode(text).key)]
+
+
 def deltas(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
     """What the written changes add to the counts: state, tasks in it now, tasks that ended in it."""
     now: Counter[TaskState] = Counter()

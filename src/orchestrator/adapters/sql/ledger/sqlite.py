@@ -22,6 +22,7 @@ from orchestrator.adapters.sql.ledger.rows import (
     deltas,
     ending,
     fixed,
+    keys_of,
     moving,
     searched,
     task_of,
@@ -69,6 +70,10 @@ REMOVE_FINISHED = "DELETE FROM tasks_finished WHERE id = ?"
 COUNT = """
 INSERT INTO task_counts (owner, state, now, ended) VALUES ('', ?, ?, ?)
 ON CONFLICT (owner, state) DO UPDATE SET now = now + excluded.now, ended = ended + excluded.ended"""
+LAST_KEPT = "SELECT seq FROM tasks_finished WHERE state = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
+PRUNE = """
+DELETE FROM tasks_finished WHERE id IN (
+    SELECT id FROM tasks_finished WHERE state = ? AND seq <= ? ORDER BY seq LIMIT ?) RETURNING principal, spec"""
 COUNTS = "SELECT state, now, ended FROM task_counts"
 LIVE = "INSERT INTO replicas (id, until) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET until = excluded.until"
 FORGET = "DELETE FROM replicas WHERE until < ?"
@@ -85,7 +90,7 @@ BY_KEY = "SELECT task FROM task_keys WHERE principal = ? AND key = ?"
 
 
 class SqliteLedger:
-    """`Ledger`. Opened when it is first used."""
+    """`Ledger` and `TaskArchive`. Opened when it is first used."""
 
     def __init__(self, location: SqliteFile, busy_timeout: float, turn: asyncio.Lock | None = None) -> None:
         """`busy_timeout` is how long (seconds) a write waits for another process's transaction. `turn` is held by
@@ -149,6 +154,20 @@ class SqliteLedger:
 
         rows = await self._write(take)
         return tuple(sorted(map(task_of, rows), key=lambda task: (task.spec.priority, task.spec.seq)))
+
+    async def last_kept(self, state: TaskState, most: int) -> int | None:
+        rows = await self._read(lambda connection: connection.execute(LAST_KEPT, (state.value, most)).fetchall())
+        return rows[0][0] if rows else None
+
+    async def prune(self, state: TaskState, through: int, limit: int) -> int:
+        def prune(connection: sqlite3.Connection) -> int:
+            rows = connection.execute(PRUNE, (state.value, through, limit)).fetchall()
+            connection.executemany(DROP_KEY, keys_of(rows))
+            if rows:
+                connection.execute(COUNT, (state.value, -len(rows), 0))
+            return len(rows)
+
+        return await self._write(prune)
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         async with self._turn:

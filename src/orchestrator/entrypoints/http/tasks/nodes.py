@@ -8,7 +8,7 @@ from fastapi import Request, Response
 
 from orchestrator.domain.access import Permission, Principal
 from orchestrator.domain.errors import InvalidRequest
-from orchestrator.domain.worker import WorkerStatus
+from orchestrator.domain.worker import LOCAL_WORKER, WorkerStatus
 from orchestrator.domain.worker_report import read_status
 from orchestrator.entrypoints.http.admin.route import audit
 from orchestrator.entrypoints.http.permission import requires
@@ -49,13 +49,17 @@ _REGISTRATION = {
 
 @router.get("/nodes")
 async def list_nodes(request: Request, principal: Principal = READ) -> Response:
-    """All nodes by id, workers and model servers. Times in seconds since the epoch."""
+    """All nodes by id: workers, model servers, and the service itself where it runs tasks. Times in seconds since the
+    epoch."""
     service = service_of(request)
     now = service.clock.wall()
     nodes: dict[str, Any] = {one.id: worker_row(one, now) for one in service.workers.current().values()}
     nodes |= {one.id: server_row(one) for one in service.fleet.nodes.values()}
     active = sum(node["status"] == WorkerStatus.ACTIVE.value for node in nodes.values())
-    return answer(request, {"nodes": nodes, "total_nodes": len(nodes), "active_nodes": active})
+    total = len(nodes)
+    if service.local.worker is not None:  # shown, and not counted: it is not a node of anybody's
+        nodes[LOCAL_WORKER] = worker_row(service.local.worker, now)
+    return answer(request, {"nodes": nodes, "total_nodes": total, "active_nodes": active})
 
 
 @router.get("/nodes/{node_id}")
@@ -66,7 +70,8 @@ async def get_node(request: Request, node_id: str, principal: Principal = READ) 
     if server is not None:
         return answer(request, {"node": server_details(server)})
     service.workers.current()
-    return answer(request, {"node": worker_details(service.workers.get(node_id), service.clock.wall())})
+    own = service.local.worker if node_id == LOCAL_WORKER else None
+    return answer(request, {"node": worker_details(own or service.workers.get(node_id), service.clock.wall())})
 
 
 @router.post("/nodes/{node_id}/register", openapi_extra=described(_REGISTRATION))

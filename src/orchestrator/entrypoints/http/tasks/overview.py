@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from orchestrator import __version__
 from orchestrator.domain.access import Permission, Principal
 from orchestrator.domain.errors import NotFound
+from orchestrator.domain.worker import LOCAL_WORKER
 from orchestrator.entrypoints.http.admin.route import audit
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.service import HttpService
@@ -94,7 +95,7 @@ async def metrics(request: Request, principal: Principal = METRICS) -> Response:
         "api": api_stats(service),
         "load_balancer": {
             "algorithm": seats.placement.policy,
-            "node_weights": {name: seat.weight for name, seat in seats.by_id.items()},
+            "node_weights": {name: seat.weight for name, seat in seats.by_id.items() if name != LOCAL_WORKER},
         },
     }
     return answer(request, {"metrics": named})

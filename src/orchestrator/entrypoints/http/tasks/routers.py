@@ -14,6 +14,7 @@ from orchestrator.entrypoints.http.tasks import (
     overview,
     schedules,
     tasks,
+    webhooks,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -25,5 +26,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     agents.router,
     node_tasks.router,
     schedules.router,
+    webhooks.router,
     tasks.router,
 )

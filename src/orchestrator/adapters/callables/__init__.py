@@ -1,0 +1,5 @@
+"""Python functions in processes of their own."""
+
+from orchestrator.adapters.callables.processes import CallProcesses
+
+__all__ = ["CallProcesses"]

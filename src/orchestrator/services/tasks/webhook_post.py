@@ -1,0 +1,86 @@
+"""One POST of a webhook: what it says, where it goes, how it is signed (Standard Webhooks 1.0)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from orchestrator.domain.errors import InvalidRequest
+from orchestrator.domain.task.task import Task
+from orchestrator.domain.webhook import Webhook, signature
+from orchestrator.domain.webhook_hosts import WebhookHosts
+from orchestrator.ports.upstream import Target, Upstream
+from orchestrator.services.tasks.reach import Reach
+
+TIMEOUT = 15.0  # seconds for one POST
+MOST_ANSWERED = 1 << 20  # bytes of an answer
+_SAFE = "/%:@!$&'()*+,;=?~-._"
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRules:
+    """`key` signs, empty: nothing is signed. `first_pause`: seconds between the first attempt and the second."""
+
+    key: bytes = b""
+    first_pause: float = 5.0
+    hosts: WebhookHosts = field(default_factory=WebhookHosts)
+
+
+class WebhookPost:
+    """Sends. Redirects are not followed."""
+
+    def __init__(self, upstream: Upstream, reach: Reach) -> None:
+        self._upstream = upstream
+        self._reach = reach
+
+    async def send(self, webhook: Webhook, task: Task, key: bytes, now: float) -> int:
+        """The status of the answer. Raises UpstreamError, and InvalidRequest for a URL that cannot be called."""
+        try:
+            url = urlsplit(webhook.url)
+            host, port = url.hostname or "", url.port
+            name = host if host.isascii() else host.encode("idna").decode()
+        except ValueError:
+            raise InvalidRequest("the URL cannot be read") from None
+        if not name or url.username is not None:
+            raise InvalidRequest("the URL has no host, or has credentials")
+        tls = url.scheme == "https"
+        port = (443 if tls else 80) if port is None else port
+        address = await self._reach.address(name, port)
+        body = said(task)
+        path = quote(url.path or "/", safe=_SAFE) + (f"?{quote(url.query, safe=_SAFE)}" if url.query else "")
+        target = Target(f"webhook:{name}:{address}:{port}:{tls}", address, port, tls, name=name)
+        answer = await self._upstream.fetch(
+            target,
+            "POST",
+            path,
+            headers=headers(webhook, body, key, int(now)),
+            body=body,
+            timeout=TIMEOUT,
+            max_body=MOST_ANSWERED,
+        )
+        return answer.status
+
+
+def headers(webhook: Webhook, body: bytes, key: bytes, now: int) -> dict[str, str]:
+    message_id = f"msg_{webhook.id}"
+    found = {"Content-Type": "application/json", "webhook-id": message_id, "webhook-timestamp": str(now)}
+    return found | {"webhook-signature": signature(key, message_id, now, body)} if key else found
+
+
+def said(task: Task) -> bytes:
+    """The body: the same with every attempt."""
+    return msgspec.json.encode(
+        {
+            "task_id": task.id,
+            "status": task.state.value,
+            "state": task.state.value,
+            "result_data": msgspec.Raw(task.result or b"null"),
+            "error_message": task.error or None,
+            "node_id": task.node or None,
+            "execution_time": task.execution_time,
+            "attempt": task.attempt,
+            "timestamp": task.finished_at,
+        }
+    )
