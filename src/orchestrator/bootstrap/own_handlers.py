@@ -25,7 +25,7 @@ class OwnHandlers:
         def taken(task_type: str) -> bool:
             return any(one.takes(task_type) and one.status not in LOST for one in workers.all().values())
 
-        self._inference = Inference(gateway, keyring.named)
+        self._inference = Inference(gateway, keyring.known)
         self._http = HttpRequests(upstream, values.http_hosts(settings), taken)
         self.processes = CallProcesses()
         self.by_type: dict[str, Handler] = dict.fromkeys(TYPES, self._inference)

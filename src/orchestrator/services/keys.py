@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.domain.access import (
-    GRANTS,
     VISIBLE,
     Principal,
     Role,
@@ -90,15 +89,14 @@ class Keyring:
         self._used.add(found[0].id)
         return found[1]
 
-    def named(self, name: str) -> Principal | None:
-        """The principal of a name, for work that goes on without its request; None when no key of this name opens
-        anything now. Where several have the name, the one whose role grants least."""
-        if self._anonymous is not None and name == self._anonymous.name:
+    def known(self, principal_id: str) -> Principal | None:
+        """The principal of an id, for work that goes on without its request; None when its key no longer opens
+        anything."""
+        if self._anonymous is not None and principal_id == self._anonymous.id:
             return self._anonymous
         now = self._clock.epoch
-        found = [one for one in self._configured.values() if one.name == name]
-        found += [one for key, one in self._stored.values() if one.name == name and key.usable(now)]
-        return min(found, key=lambda one: len(GRANTS[one.role]), default=None)
+        usable = (one for key, one in self._stored.values() if key.usable(now))
+        return next((one for one in (*self._configured.values(), *usable) if one.id == principal_id), None)
 
     def _credential(self, headers: Mapping[bytes, bytes]) -> str | None:
         bearer = headers.get(b"authorization")

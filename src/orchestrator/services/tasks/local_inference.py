@@ -28,7 +28,7 @@ class Inference:
     """`Handler`."""
 
     def __init__(self, gateway: Gateway, principal: Callable[[str], Principal | None], model: str = "") -> None:
-        """`principal` finds who submitted a task by name; `model` is for tasks that name none."""
+        """`principal` finds who submitted a task by id; `model` is for tasks that name none."""
         self.model = model
         self._gateway = gateway
         self._principal = principal

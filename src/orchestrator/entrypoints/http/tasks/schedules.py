@@ -48,7 +48,7 @@ async def list_schedules(
 @router.post("/schedules", openapi_extra=described(_SCHEDULE))
 async def create(request: Request, principal: Principal = WRITE) -> Response:
     """Adds a schedule; its tasks count as the caller's. 400 names the field; 409 for an id that exists."""
-    schedule = await service_of(request).schedules.create(await _body(request), principal.name)
+    schedule = await service_of(request).schedules.create(await _body(request), principal.id)
     audit(principal, "schedule.create", schedule.id)
     return answer(request, {"schedule_id": schedule.id, "schedule": view(schedule, principal)})
 
@@ -122,7 +122,7 @@ async def _body(request: Request) -> ScheduleBody:
 
 def view(schedule: Schedule, principal: Principal) -> dict[str, Any]:
     task: dict[str, Any] = msgspec.json.decode(schedule.task)
-    if schedule.principal != principal.name and not allowed(principal, Permission.PROMPTS_READ):
+    if schedule.principal != principal.id and not allowed(principal, Permission.PROMPTS_READ):
         task = {name: value for name, value in task.items() if name != "input_data"}
     return {
         "schedule_id": schedule.id,

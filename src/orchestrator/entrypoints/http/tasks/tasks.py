@@ -55,7 +55,7 @@ async def submit(request: Request, principal: Principal = SUBMIT) -> Response:
     service = service_of(request)
     raw = await _raw(request)
     key = request.headers.get("idempotency-key", "")
-    task, new = await service.tasks.submit(read_task(raw), principal.name, key)
+    task, new = await service.tasks.submit(read_task(raw), principal.id, key)
     message = "Task submitted successfully" if new else "Task was submitted before"
     return answer(request, {"task_id": task.id}, message=message)
 
@@ -73,7 +73,7 @@ async def submit_batch(request: Request, principal: Principal = SUBMIT) -> Respo
             bodies.append(read_task(raw))
         except InvalidRequest as error:
             bodies.append(error)
-    found = await service_of(request).tasks.submit_many(bodies, principal.name)
+    found = await service_of(request).tasks.submit_many(bodies, principal.id)
     results = [
         {"success": True, "task_id": one.id} if isinstance(one, Task) else {"success": False, "error": one.message}
         for one in found
@@ -174,7 +174,7 @@ async def get_task(request: Request, task_id: str, principal: Principal = READ) 
     """One task with its result. What goes in and comes out of another principal's task is shown to those who may read
     prompts. 404."""
     task = await service_of(request).tasks.get(task_id)
-    content = task.spec.principal == principal.name or allowed(principal, Permission.PROMPTS_READ)
+    content = task.spec.principal == principal.id or allowed(principal, Permission.PROMPTS_READ)
     return answer(request, {"task": whole(task, content=content)})
 
 
@@ -219,7 +219,7 @@ async def retry(request: Request, task_id: str, principal: Principal = SUBMIT) -
 async def _check_own(request: Request, principal: Principal, task_id: str) -> None:
     if not allowed(principal, Permission.TASKS_WRITE):
         task = await service_of(request).tasks.get(task_id)
-        if task.spec.principal != principal.name:
+        if task.spec.principal != principal.id:
             raise Forbidden(f"Task '{task_id}' is another principal's.")
 
 

@@ -1,0 +1,52 @@
+"""A task is its principal's, and not anybody's whose key has the same name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from admin_api import ADMIN, UNLIMITED
+
+from service import running_service
+
+ROOT_KEY = "sk-root-0123456789abcdef"
+AUTH = {"enabled": True, "keys": [{"name": "root", "key": ROOT_KEY, "role": "admin"}]}
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def test_two_keys_of_one_name_are_two_principals(tmp_path: Path) -> None:
+    async with (
+        running_service({**UNLIMITED, "auth": AUTH}, tmp_path) as running,
+        httpx2.AsyncClient(base_url=running.url, timeout=20) as client,
+    ):
+
+        async def key() -> str:
+            answer = await client.post(
+                f"{ADMIN}/keys", json={"name": "app", "role": "developer"}, headers=bearer(ROOT_KEY)
+            )
+            assert answer.status_code == 201, answer.text
+            text: str = answer.json()["key"]
+            return text
+
+        one, other = await key(), await key()
+        body = {"task_type": "letters", "input_data": {"secret": "x"}, "idempotency_key": "k"}
+
+        async def submit(who: str) -> str:
+            answer = await client.post("/api/v1/tasks", json=body, headers=bearer(who))
+            assert answer.status_code == 200, answer.text
+            task_id: str = answer.json()["task_id"]
+            return task_id
+
+        async def seen(who: str, task_id: str) -> Any:
+            return (await client.get(f"/api/v1/tasks/{task_id}", headers=bearer(who))).json()["task"]["input_data"]
+
+        mine, theirs = await submit(one), await submit(other)
+        assert mine != theirs  # an idempotency key is one principal's, too
+        assert await submit(one) == mine
+        assert await seen(one, mine) == {"secret": "x"}
+        assert await seen(other, mine) is None
+        assert await seen(ROOT_KEY, mine) == {"secret": "x"}
