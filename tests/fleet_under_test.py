@@ -152,8 +152,12 @@ class FleetUnderTest:
 
     def inference(self, node_id: str) -> list[str]:
         """The paths of the inference requests that a node received."""
-        received = self.nodes[node_id].requests
-        return [one.path for one in received if one.method == "POST" and one.path != "/api/show"]
+        return [one.path for one in self.received(node_id)]
+
+    def received(self, node_id: str) -> list[Any]:
+        """The inference requests that a node received; probes come at any time."""
+        all_requests = self.nodes[node_id].requests
+        return [one for one in all_requests if one.method == "POST" and one.path != "/api/show"]
 
     async def post(self, form: Form, *, query: str = "", headers: Any = None, **body: Any) -> Any:
         return await self.client.post(

@@ -72,7 +72,7 @@ async def test_13_a_relayed_stream_is_the_nodes_own_bytes(
 
         assert answer.headers["content-type"] == content_type
         assert answer.headers["cache-control"] == "no-cache"
-        sent = node.requests[-1]
+        sent = tried.received("a")[-1]
         assert json.loads(sent.raw or b"") == body
         # What the node sent, without its framing: all of it, and nothing else.
         assert sent.bytes_sent > len(answer.content)
@@ -273,7 +273,7 @@ async def test_28_sampling_parameters_arrive_untouched(plane: str, tmp_path: Pat
         text = json.dumps(OPENAI.body(stream=False, **more), indent=3)
         answer = await tried.client.post(OPENAI.path, content=text.encode())
         assert answer.status_code == 200
-        assert tried.nodes["a"].requests[-1].raw == text.encode()  # byte for byte
+        assert tried.received("a")[-1].raw == text.encode()  # byte for byte
 
 
 @every_plane
@@ -282,7 +282,7 @@ async def test_28_only_the_models_name_changes_for_an_alias(plane: str, tmp_path
     async with fleet(tmp_path, ["a"], plane=plane, config=config) as tried:
         answer = await tried.client.post(OPENAI.path, json=OPENAI.body(stream=False, model="gpt-4o", seed=7, x=[1.50]))
         assert answer.status_code == 200
-        got = tried.nodes["a"].requests[-1].body
+        got = tried.received("a")[-1].body
         assert got["model"] in ("demo", "demo:latest")
         assert {name: got[name] for name in ("seed", "x", "stream")} == {"seed": 7, "x": [1.5], "stream": False}
 

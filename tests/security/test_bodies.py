@@ -61,7 +61,7 @@ async def test_a_body_just_within_the_limit_arrives_whole(plane: str, tmp_path: 
         text = "ä" * (10 << 20)  # 20 MB
         answer = await tried.post(OPENAI, text=text)
         assert answer.status_code == 200
-        received = tried.nodes["a"].requests[-1]
+        [received] = tried.received("a")
         assert received.body["messages"][0]["content"] == text
         await tried.settled()
         assert resident() - before < 400 << 20  # of which the client and the node hold most
