@@ -19,7 +19,7 @@ CODE := src clients tests benchmarks scripts
 FORM := $(if $(COMPILED),build/compiled/.made)
 WITH := $(if $(COMPILED),PYTHONPATH=$(CURDIR)/build/compiled)
 
-.PHONY: help install lock compiled up down logs test unit fault attack check format docs bench bench-gateway bench-history bench-placement clean
+.PHONY: help install lock compiled up down logs test unit fault attack check format docs bench bench-gateway bench-history bench-placement bench-tasks clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -96,7 +96,7 @@ format: .venv/.dev ## Format the code and fix what ruff can fix
 docs: .venv/.dev ## Write the generated reference pages and check that the reference is complete
 	@$(BIN)/python scripts/check_docs.py --write
 
-bench: bench-gateway bench-placement bench-history ## Run every benchmark
+bench: bench-gateway bench-placement bench-history bench-tasks ## Run every benchmark
 
 bench-history: .venv/.dev ## Measure the history: a million requests on SQLite and PostgreSQL, each analytics route (20 minutes)
 	@$(BIN)/python -m benchmarks.history
@@ -108,6 +108,15 @@ bench-placement: .venv/.dev ## Measure placement: cost of a decision, model load
 
 bench-gateway: .venv/.dev build/compiled/.made ## Measure the gateway beside nginx and LiteLLM
 	@PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m benchmarks.gateway $(ARGS)
+
+.venv-task-peers/.made: .venv/.build benchmarks/task_peers/requirements.txt
+	@echo 'Installing the engines that the task benchmark measures beside ours ...'
+	@$(BIN)/python -m venv --clear .venv-task-peers
+	@scripts/uv.sh pip install --python .venv-task-peers/bin/python -r benchmarks/task_peers/requirements.txt
+	@touch $@
+
+bench-tasks: .venv/.dev build/compiled/.made .venv-task-peers/.made ## Measure tasks beside Celery, taskiq, procrastinate, pgqueuer, DBOS (20 minutes; ARGS=--quick: 3)
+	@PYTHONPATH=$(CURDIR)/build/compiled $(BIN)/python -m benchmarks.tasks $(ARGS)
 
 clean: down ## Stop the service; remove .venv, caches and build results (data in DATA stays)
 	@rm -rf .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist benchmarks/build

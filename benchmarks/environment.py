@@ -13,7 +13,13 @@ BUILD = HERE / "build"
 RESULTS = HERE / "results"
 LITELLM_VERSION = "1.106.2"
 LITELLM_HOME = BUILD / "litellm-venv"
-PROGRAMS = {"stub": "stub/stub.c", "closed_loop": "load/closed_loop.c", "streams": "load/streams.c"}
+PROGRAMS = {
+    "stub": "stub/stub.c",
+    "worker_nodes": "stub/worker_nodes.c",
+    "closed_loop": "load/closed_loop.c",
+    "offered": "load/offered.c",
+    "streams": "load/streams.c",
+}
 
 
 class UnavailableError(Exception):
@@ -43,16 +49,21 @@ def program(name: str) -> Path:
     return built
 
 
-def nginx() -> str:
-    """Path of nginx, installed through apt where that is allowed."""
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+def installed(name: str, package: str) -> str:
+    """Path of a program, installed through apt where that is allowed."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None and shutil.which("apt-get"):
         _run(["apt-get", "update", "-q"], "apt-get update", 300)
-        _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", "nginx-light"], "installing nginx", 300)
-        found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+        _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package], f"installing {package}", 300)
+        found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise UnavailableError("nginx is not installed")
+        raise UnavailableError(f"{name} is not installed")
     return found
+
+
+def nginx() -> str:
+    """Path of nginx."""
+    return installed("nginx", "nginx-light")
 
 
 def litellm() -> Path:

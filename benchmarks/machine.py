@@ -6,12 +6,14 @@ import os
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Collection
 from importlib import metadata
 from pathlib import Path
 
 from benchmarks.environment import LITELLM_VERSION, UnavailableError, nginx
 from benchmarks.measure import Cores
+from orchestrator.services import clock
 
 
 def _cpu_model() -> str:
@@ -43,6 +45,22 @@ def _versions(targets: Collection[str]) -> dict[str, str]:
     if "litellm" in targets:
         versions["litellm"] = LITELLM_VERSION
     return versions
+
+
+def task_conditions() -> dict[str, object]:
+    """The same for the task engine, whose parts share all cores of a run. Call it after choosing them."""
+    names = ("orchestrator", "uvicorn", "uvloop", "asyncpg")
+    versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": _memory_gib(),
+        "kernel": f"{platform.system()} {platform.release().split('-')[0]}",
+        "load_average_at_start": round(os.getloadavg()[0], 2),
+        "compiled": bool(clock.__file__.endswith(".so")),
+        "versions": versions,
+    }
 
 
 def conditions(cores: Cores, targets: Collection[str]) -> dict[str, object]:

@@ -36,22 +36,53 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def _core_busy(core: int) -> float:
-    """Seconds of user, nice, system and stolen time; interrupts are left out, they serve whoever runs."""
+def _core_busy(core: int | None) -> float:
+    """Seconds of user, nice, system and stolen time; interrupts are left out, they serve whoever runs. None: of all
+    cores together."""
     for line in Path("/proc/stat").read_text().splitlines():
         name, *ticks = line.split()
-        if name == f"cpu{core}":
+        if name == ("cpu" if core is None else f"cpu{core}"):
             return (int(ticks[0]) + int(ticks[1]) + int(ticks[2]) + int(ticks[7])) / TICK
     return 0.0
 
 
-class Process:
-    """A child process and its descendants, pinned to a core."""
+def tree(root: int) -> list[int]:
+    """A process and its descendants."""
+    parents: dict[int, int] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                parents[int(entry)] = int(_stat(int(entry))[1])
+            except OSError:
+                continue
+    found = [root]
+    for pid in found:
+        found.extend(child for child, parent in parents.items() if parent == pid)
+    return found
 
-    def __init__(self, command: Sequence[str], *, core: int, log: Path, env: Mapping[str, str] | None = None) -> None:
+
+def own_cpu() -> float:
+    """CPU seconds of this process and of all that it started, those that have ended included."""
+    total = 0
+    for pid in tree(os.getpid()):
+        try:
+            fields = _stat(pid)
+        except OSError:
+            continue
+        total += sum(map(int, fields[11:15]))
+    return total / TICK
+
+
+class Process:
+    """A child process and its descendants, pinned to a core; without one they may run wherever their parent may."""
+
+    def __init__(
+        self, command: Sequence[str], *, core: int | None = None, log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
         def settle() -> None:
             _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            os.sched_setaffinity(0, {core})
+            if core is not None:
+                os.sched_setaffinity(0, {core})
 
         self._log, self._core = log, core
         with log.open("wb") as output:
@@ -75,17 +106,15 @@ class Process:
         return re.sub(r"\(?/[\w./-]+\)?", "...", lines[-1].strip())[-300:] if lines else "no output"
 
     def tree(self) -> list[int]:
-        parents: dict[int, int] = {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    parents[int(entry)] = int(_stat(int(entry))[1])
-                except OSError:
-                    continue
-        found = [self._child.pid]
-        for pid in found:
-            found.extend(child for child, parent in parents.items() if parent == pid)
-        return found
+        return tree(self._child.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def signal(self, number: int) -> None:
+        """To the process itself, not to its descendants."""
+        self._child.send_signal(number)
 
     def pin(self, core: int) -> None:
         self._core = core

@@ -100,6 +100,13 @@ class SpawnedService:
         self.process.kill()
         self.process.wait()
 
+    def ended(self, timeout: float) -> int | None:
+        """Waits for the end of the process: its exit code, None when it goes on."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
 
 @contextmanager
 def spawned_service(
@@ -110,19 +117,29 @@ def spawned_service(
     environ: Mapping[str, str] | None = None,
     healthy: int = 0,
     timeout: float = 30.0,
+    failpoint: str = "",
+    lease: float | None = None,
+    ready: bool = True,
 ) -> Iterator[SpawnedService]:
-    """`orchestrator start` with `config` over `QUIET`; waits until so many nodes are healthy."""
+    """`orchestrator start` with `config` over `QUIET`; waits until so many nodes are healthy, unless it need not be
+    `ready`. `failpoint` is `NAME:HITS`, `lease` for how many seconds its tasks stay its own when it has died there."""
     file = tmp_path / "orchestrator.yaml"
     file.write_text(yaml.safe_dump(merged(QUIET, config)))
     port = free_port()
     log = tmp_path / "service.log"
-    command = [sys.executable, "-m", "orchestrator", "start", "--config", str(file), "--port", str(port)]
+    command = [sys.executable, "-m", "orchestrator"]
+    if failpoint:
+        command[-1] = "orchestrator.testing.failpoints"
+        command += ["--lease", str(lease)] if lease is not None else []
+        command += [failpoint, "--"]
+    command += ["start", "--config", str(file), "--port", str(port)]
     command += ["--data-dir", str(tmp_path / "data"), *arguments]
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **(environ or {})})
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**environment(), **(environ or {})})
     url = f"http://127.0.0.1:{port}"
     try:
-        _await_health(url, process, log, healthy, timeout)
+        if ready:
+            _await_health(url, process, log, healthy, timeout)
         yield SpawnedService(url, process, log)
     finally:
         if process.poll() is None:
@@ -132,6 +149,15 @@ def spawned_service(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def environment() -> dict[str, str]:
+    """For processes that tests start. Where Python must not leave compiled files about, they are kept for the session:
+    compiling everything anew takes longer than all else that a service does when it starts."""
+    found = dict(os.environ)
+    if found.pop("PYTHONDONTWRITEBYTECODE", ""):
+        found["PYTHONPYCACHEPREFIX"] = str(Path(found["TEST_SESSION_FOLDER"]) / "compiled")
+    return found
 
 
 def _await_health(url: str, process: subprocess.Popen[bytes], log: Path, healthy: int, timeout: float) -> None:

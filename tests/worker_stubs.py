@@ -1,18 +1,22 @@
 """Worker nodes as small programs in the test: one that is pushed to and one that pulls. They find the service by a
-function, as it has another port after a restart."""
+function, as it has another port after a restart, and tell a listener what they see, in the words of the history
+checker."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
+from orchestrator.testing.task_history import Began, Reported
+from raw_client import Answer, RawClient
 
 API = "/api/v1"
 Where = Callable[[], str]
+Listener = Callable[[Began | Reported], None]
 
 
 class Worker:
@@ -26,18 +30,21 @@ class Worker:
         self.taken: list[tuple[str, int]] = []  # reports that were answered with 200
         self.refused: list[tuple[str, int]] = []  # and those with 409
         self.slots = 8
+        self.working = 0  # tasks that it works on or has yet to report
+        self.listener: Listener = lambda event: None
         self._where = where
         self._jobs: set[asyncio.Task[None]] = set()
-        self._client = httpx2.AsyncClient(timeout=20, trust_env=False)
+        self._client = RawClient()
 
-    async def call(self, path: str, body: dict[str, Any]) -> httpx2.Response | None:
+    async def call(self, path: str, body: dict[str, Any]) -> Answer | None:
         """None while the service is away."""
         try:
-            return await self._client.post(self._where() + API + path, json=body)
-        except httpx2.HTTPError:
+            return await self._client.post(self._where() + API + path, body)
+        except (OSError, EOFError):
             return None
 
     async def register(self, **body: Any) -> None:
+        self.slots = body.get("max_concurrency", self.slots)
         answer = await self.call(f"/nodes/{self.name}/register", {"max_concurrency": self.slots, **body})
         assert answer is not None
         assert answer.status_code in (200, 201), answer.text
@@ -50,13 +57,20 @@ class Worker:
     async def say(self, task: dict[str, Any], **body: Any) -> int:
         """Reports on a task until somebody listens; the status of the answer."""
         attempt = (task["task_id"], task["attempt"])
+        ok = body.get("status", "completed") == "completed"
         report = {"status": "completed", "node_id": self.name, "attempt": task["attempt"], **self.outcome(task), **body}
         while True:
             answer = await self.call(f"/tasks/{task['task_id']}/result", report)
             if answer is not None and answer.status_code in (200, 404, 409):
-                (self.taken if answer.status_code == 200 else self.refused).append(attempt)
+                counts = answer.status_code == 200
+                (self.taken if counts else self.refused).append(attempt)
+                self.listener(Reported(time.monotonic(), *attempt, self.name, counts, ok))
                 return answer.status_code
             await asyncio.sleep(0.05)
+
+    def was_given(self, task: dict[str, Any]) -> None:
+        self.given.append((task["task_id"], task["attempt"]))
+        self.listener(Began(time.monotonic(), task["task_id"], task["attempt"], self.name))
 
     def outcome(self, task: dict[str, Any]) -> dict[str, Any]:
         return {"result_data": {"node": self.name, "attempt": task["attempt"], "input": task["input_data"]}}
@@ -70,11 +84,15 @@ class Worker:
         for job in list(self._jobs):
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
-        await self._client.aclose()
+        await self._client.close()
 
     async def work(self, task: dict[str, Any]) -> None:
-        await asyncio.sleep(self.seconds)
-        await self.say(task)
+        self.working += 1
+        try:
+            await asyncio.sleep(self.seconds)
+            await self.say(task)
+        finally:
+            self.working -= 1
 
 
 class PushWorker(Worker):
@@ -138,7 +156,7 @@ class PushWorker(Worker):
             writer.close()
 
     async def _answer(self, task: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        self.given.append((task["task_id"], task["attempt"]))
+        self.was_given(task)
         self.tasks.append(task)
         self.came.set()
         if self.accepts:
@@ -170,16 +188,24 @@ class PullWorker(Worker):
                 await asyncio.sleep(0.05)
                 continue
             for task in answer.json()["tasks"]:
-                self.given.append((task["task_id"], task["attempt"]))
+                self.was_given(task)
                 running.add(task["task_id"])
                 self.spawn(work(task))
 
 
 @asynccontextmanager
 async def push_worker(
-    name: str, where: Where, *, seconds: float = 0.0, accepts: bool = False, register: bool = True, **body: Any
+    name: str,
+    where: Where,
+    *,
+    seconds: float = 0.0,
+    accepts: bool = False,
+    register: bool = True,
+    listener: Listener | None = None,
+    **body: Any,
 ) -> AsyncIterator[PushWorker]:
     worker = PushWorker(name, where, seconds=seconds, accepts=accepts)
+    worker.listener = listener or worker.listener
     await worker.listen()
     try:
         if register:
@@ -190,8 +216,11 @@ async def push_worker(
 
 
 @asynccontextmanager
-async def pull_worker(name: str, where: Where, *, seconds: float = 0.0, **body: Any) -> AsyncIterator[PullWorker]:
+async def pull_worker(
+    name: str, where: Where, *, seconds: float = 0.0, listener: Listener | None = None, **body: Any
+) -> AsyncIterator[PullWorker]:
     worker = PullWorker(name, where, seconds=seconds)
+    worker.listener = listener or worker.listener
     try:
         await worker.register(mode="pull", **body)
         worker.spawn(worker.run())

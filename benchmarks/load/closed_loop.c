@@ -1,8 +1,10 @@
 /* Closed-loop load over keep-alive connections: each of c connections sends the next request when its answer is complete.
  *
  *   closed_loop --port P --request FILE [--concurrency 32] [--requests 100000] [--seconds 5] [--warmup 0] [--expect TEXT]
+ *               [--vary N]
  *
- * FILE holds the request as it goes over the wire. Ends after `requests` answers or `seconds`, whichever comes first, and
+ * FILE holds the request as it goes over the wire. With --vary its first run of '#' becomes the requests' numbers from 0
+ * to N-1, over and over. Ends after `requests` answers or `seconds`, whichever comes first, and
  * prints one JSON object: rate, latency percentiles in microseconds, statuses, errors. The first `warmup` answers only
  * count as `finished`: with one per connection, the measured window begins and ends in full flow.
  */
@@ -20,27 +22,35 @@ struct client {
     int status, chunked_body, closing, found;
     struct chunked chunked;
     uint64_t started;
+    char *request; /* its own copy where requests differ, otherwise everybody's */
 };
 
 static struct {
     int port, epoll_fd;
-    const char *request, *expect;
-    size_t request_len;
-    long wanted, warmup, finished;
+    char *request;
+    const char *expect;
+    size_t request_len, mark, digits; /* where the number stands in the request, and how many digits it has */
+    long wanted, warmup, finished, vary, started;
     uint64_t measured_from, deadline;
     uint64_t bytes, errors, reconnects, unexpected, statuses[600];
     struct samples latency;
 } run;
 
 static void client_send(struct client *c) {
-    ssize_t w = send(c->fd, run.request + c->sent, run.request_len - c->sent, MSG_NOSIGNAL);
+    ssize_t w = send(c->fd, c->request + c->sent, run.request_len - c->sent, MSG_NOSIGNAL);
     if (w > 0) c->sent += (size_t)w;
     if (c->sent == run.request_len) return;
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
     epoll_ctl(run.epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
 }
 
+static void number_request(struct client *c) {
+    long number = run.started++ % run.vary;
+    for (size_t i = run.digits; i-- > 0; number /= 10) c->request[run.mark + i] = (char)('0' + number % 10);
+}
+
 static void client_start(struct client *c) {
+    if (run.vary) number_request(c);
     c->in_len = c->head = c->sent = 0;
     c->found = 0;
     c->started = now_ns();
@@ -160,6 +170,19 @@ static void report(double seconds) {
     printf("}}\n");
 }
 
+static void find_mark(void) {
+    char *mark = memchr(run.request, '#', run.request_len);
+    if (!mark) die("--vary needs a run of '#' in the request");
+    run.mark = (size_t)(mark - run.request);
+    while (run.mark + run.digits < run.request_len && mark[run.digits] == '#') run.digits++;
+}
+
+static char *own_request(void) {
+    char *copy = malloc(run.request_len);
+    if (!copy) die("malloc");
+    return memcpy(copy, run.request, run.request_len);
+}
+
 int main(int argc, char **argv) {
     struct epoll_event events[512];
     long concurrency = option_number(argc, argv, "--concurrency", 32);
@@ -169,6 +192,8 @@ int main(int argc, char **argv) {
     run.warmup = option_number(argc, argv, "--warmup", 0);
     run.expect = option(argc, argv, "--expect", NULL);
     run.request = read_file(option(argc, argv, "--request", NULL), &run.request_len);
+    run.vary = option_number(argc, argv, "--vary", 0);
+    if (run.vary) find_mark();
     run.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     bound_lifetime((unsigned)seconds + 30);
     samples_reserve(&run.latency, (size_t)run.wanted);
@@ -176,6 +201,7 @@ int main(int argc, char **argv) {
     for (long i = 0; i < concurrency; i++) {
         clients[i].fd = -1;
         clients[i].in = malloc(BUFFER);
+        clients[i].request = run.vary ? own_request() : run.request;
         if (!client_connect(&clients[i])) die("connect");
     }
     run.measured_from = now_ns();

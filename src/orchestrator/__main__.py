@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from orchestrator.entrypoints import cli
 from orchestrator.settings import Loaded, Settings
@@ -41,8 +43,15 @@ def look_at_storage(settings: Settings) -> str:
     return f"{place}, schema {revision}" if revision else f"{place}, empty (tables are made at the first start)"
 
 
+def schema(settings: Settings, action: str, revision: str) -> Mapping[str, Any]:
+    """See `orchestrator.database.work`."""
+    from orchestrator.database import work
+
+    return work(settings, action, revision)
+
+
 def main() -> None:
-    sys.exit(cli.main(serve=serve, look_at_storage=look_at_storage))
+    sys.exit(cli.main(serve=serve, look_at_storage=look_at_storage, schema=schema))
 
 
 if __name__ == "__main__":

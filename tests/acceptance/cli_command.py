@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.__main__ import look_at_storage, serve
+from orchestrator.__main__ import look_at_storage, schema, serve
 from orchestrator.entrypoints import cli
 
 WAIT = 20.0  # seconds for what should happen at once
@@ -60,7 +60,8 @@ class CommandLine:
     def run(self, *arguments: str) -> Result:
         self._capsys.readouterr()
         where = ["--url", self._url] if self._url else []
-        status = cli.main(serve=serve, look_at_storage=look_at_storage, arguments=[*arguments, *where])
+        words = [*arguments, *where]
+        status = cli.main(serve=serve, look_at_storage=look_at_storage, schema=schema, arguments=words)
         out, err = self._capsys.readouterr()
         return Result(status, out, err)
 

@@ -96,8 +96,14 @@ async def test_many_cancelled_and_retried_with_a_count_and_a_question(command: C
         assert '"count": 1' in twice.out
         assert (await tasks("tasks", "cancel", ids[0])).status == 1
         again = (await tasks("tasks", "retry", "--status", "cancelled", "--type", "train", "-y", "--json")).json
-        assert (again["count"], sorted(one["task_id"] for one in again["results"])) == (3, sorted(ids))
-        for wrong in (("cancel",), ("cancel", "a", "--type", "b"), ("retry",), ("submit", "a", "{")):
+        assert (again["count"], again["skipped"], again["state"]) == (3, 0, "done")
+        assert (await tasks("tasks", "get", ids[1], "--json")).json["state"] == "queued"
+        young = await tasks("tasks", "cancel", "--older-than", "1h", "--node", "n", "--submitted-by", "me")
+        assert (young.status, "0 tasks cancelled." in young.err) == (0, True)
+        every = await tasks("tasks", "cancel", "--all", "-y")
+        assert (every.status, "3 tasks cancelled." in every.err) == (0, True)
+        both = (("cancel", "a", "--type", "b"), ("cancel", "a", "--all"))
+        for wrong in (("cancel",), *both, ("retry",), ("submit", "a", "{")):
             assert (await tasks("tasks", *wrong)).status == 2
 
 

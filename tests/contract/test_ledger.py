@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,7 +159,7 @@ async def test_one_late_change_takes_its_followers_with_it_and_nobody_else(stora
     first, second = await keep(ledger, queued("a"), queued("b"))
     moved = await move(ledger, first, lifecycle.assign(first, "n", NOW))
     late = lifecycle.assign(first, "m", NOW)
-    lost = lifecycle.release(replace(late, version=9))
+    lost = lifecycle.release(late._replace(version=9))
     other = lifecycle.assign(second, "n", NOW)
     new = queued("c")
     changes = [change(first, late), change(second, other), Change(lost, 9, TaskState.ASSIGNED), Change(new)]

@@ -38,8 +38,11 @@ async def test_upgrade_from_empty_downgrade_to_base_and_up_again(database: Datab
         assert await schema.revision(database) == ""
 
 
+COMPARED = {"compare_type": True, "compare_server_default": True}
+
+
 def _difference(connection: sa.Connection) -> list[object]:
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    context = MigrationContext.configure(connection, opts={**COMPARED, "include_object": schema.compared})
     found: list[object] = compare_metadata(context, metadata)
     return found
 

@@ -40,7 +40,10 @@ ANSWERS: dict[str, tuple[bytes, str, str | None, Any]] = {
     ),
     "a key twice": (b'"status":"completed","result":{"a":1.0,"a":2}}', "completed", None, {"a": 2}),
 }
-CONFIG: dict[str, Any] = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
+CONFIG: dict[str, Any] = {
+    "security": {"rate_limit_max": None, "admin_rate_limit_max": None},
+    "artifacts": {"max_result": 1 << 20},
+}
 TASK = {"task_type": "noop", "max_retries": 0}
 
 
@@ -75,6 +78,45 @@ async def test_an_odd_answer_ends_the_attempt(name: str, tmp_path: Path) -> None
         task_id = (await client.post("/tasks", json=TASK)).json()["task_id"]
         _check(await _ended(client, task_id), *expected)
         assert worker.given == [(task_id, 1)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"<html>Log in</html>", "the node answered HTTP 200 with no JSON: <html>Log in</html>"),
+        (b'{"status": "completed", ', "the node answered HTTP 200 with no JSON"),
+        (b'"\xff\x00"', "the node answered HTTP 200 with no JSON"),
+        (b"[" * 100_000, "the node answered HTTP 200 with no"),
+        (b'["completed"]', "the node answered HTTP 200 with no object"),
+        (b"null", "the node answered HTTP 200 with no object"),
+        (b"5", "the node answered HTTP 200 with no object"),
+    ],
+)
+async def test_an_answer_that_is_no_object_fails_the_attempt(answer: bytes, error: str, tmp_path: Path) -> None:
+    async with (
+        running_service(CONFIG, tmp_path) as run,
+        push_worker("n", lambda: run.url) as worker,
+        _client(run) as client,
+    ):
+        worker.raw = lambda task: answer
+        task_id = (await client.post("/tasks", json=TASK)).json()["task_id"]
+        _check(await _ended(client, task_id), "failed", error, None)
+
+
+@pytest.mark.parametrize("answer", [b"", b" ", b'{"success": true}', b'{"status": 5, "attempt": "x"}'])
+async def test_an_answer_that_says_nothing_means_accepted(answer: bytes, tmp_path: Path) -> None:
+    async with (
+        running_service(CONFIG, tmp_path) as run,
+        push_worker("n", lambda: run.url) as worker,
+        _client(run) as client,
+    ):
+        worker.raw = lambda task: answer
+        task_id = (await client.post("/tasks", json=TASK)).json()["task_id"]
+        async with asyncio.timeout(5):
+            while (await client.get(f"/tasks/{task_id}")).json()["task"]["state"] != "running":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)  # nothing announces that an answer was read
+        report = {"status": "completed", "result": 1, "attempt": 1, "node_id": "n"}
+        assert (await client.post(f"/tasks/{task_id}/result", json=report)).status_code == 200
 
 
 async def test_an_odd_report_ends_the_attempt(tmp_path: Path) -> None:

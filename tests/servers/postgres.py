@@ -28,15 +28,11 @@ from typing import Any
 USER = "orchestrator"
 START_TIMEOUT = 300.0  # seconds; an installation may be part of it
 STOP_TIMEOUT = 20.0
+ALWAYS = ("max_connections=200", "listen_addresses=127.0.0.1")
 # Durability is not under test here, and the machine is shared.
-OPTIONS = (
-    "fsync=off",
-    "synchronous_commit=off",
-    "full_page_writes=off",
-    "shared_buffers=32MB",
-    "max_connections=200",
-    "listen_addresses=127.0.0.1",
-)
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB")
+# For benchmarks: what a commit says is on disk, as PostgreSQL's own defaults have it.
+DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=256MB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +65,11 @@ class PostgresServer:
             raise RuntimeError(f"{statement}: {done.stderr}")
         return done.stdout.strip()
 
+    def kill(self) -> None:
+        """Kills the server's first process, as the kernel would; the others end when they notice. The supervisor starts
+        it again, as any would."""
+        os.kill(int((Path(self.folder) / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
     def stop(self) -> None:
         """Ends the supervisor, and with it the server."""
         try:
@@ -94,18 +95,18 @@ def running(shared: Path) -> PostgresServer | None:
     return PostgresServer(**json.loads(state.read_text())) if state.exists() else None
 
 
-def start(shared: Path, session: int) -> PostgresServer:
+def start(shared: Path, session: int, *, durable: bool = False) -> PostgresServer:
     """The session's server; the first process that asks starts it. `session` is the process that must stay alive."""
     with locked(shared):
         server = running(shared)
-        return server or _start(shared, session)
+        return server or _start(shared, session, durable)
 
 
-def _start(shared: Path, session: int) -> PostgresServer:
+def _start(shared: Path, session: int, durable: bool) -> PostgresServer:
     log = shared / "postgres.log"
     with log.open("w") as output:
         supervisor = subprocess.Popen(
-            [sys.executable, __file__, str(shared), str(session)],
+            [sys.executable, __file__, str(shared), str(session), "durable" if durable else "quick"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -127,7 +128,7 @@ def _start(shared: Path, session: int) -> PostgresServer:
 # The supervisor
 
 
-def main(shared: Path, session: int) -> None:
+def main(shared: Path, session: int, options: tuple[str, ...]) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -138,13 +139,14 @@ def main(shared: Path, session: int) -> None:
         password = secrets.token_hex(16)
         owner = _owner(folder)
         _initialise(programs, folder, password, owner)
-        process, port = _serve(programs, folder, owner)
+        process, port = _serve(programs, folder, owner, options)
         state = PostgresServer(os.getpid(), str(programs), str(folder), port, password)
         draft = shared / "postgres.json.draft"
         draft.write_text(json.dumps(asdict(state)))
         draft.rename(shared / "postgres.json")
-        while not stop.wait(0.5) and _alive(session) and process.poll() is None:
-            pass
+        while not stop.wait(0.5) and _alive(session):
+            if process.poll() is not None:
+                process, port = _serve(programs, folder, owner, options, port)
     finally:
         if process is not None:
             _end(process)
@@ -205,11 +207,14 @@ def _initialise(programs: Path, folder: Path, password: str, owner: dict[str, An
     secret.unlink()
 
 
-def _serve(programs: Path, folder: Path, owner: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
-    """Starts the server. Between finding a free port and using it somebody else may take it: then another one."""
-    options = [word for option in OPTIONS for word in ("-c", option)]
-    for _ in range(5):
-        port = _free_port()
+def _serve(
+    programs: Path, folder: Path, owner: dict[str, Any], settings: tuple[str, ...], again: int = 0
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Starts the server, on the port that it had before if there is one. Between finding a free port and using it
+    somebody else may take it: then another one. Processes of one that was killed may have to end first."""
+    options = [word for option in (*ALWAYS, *settings) for word in ("-c", option)]
+    for _ in range(50 if again else 5):
+        port = again or _free_port()
         command = [programs / "postgres", "-D", folder / "data", "-k", folder, "-p", str(port), *options]
         process = subprocess.Popen(command, cwd=folder, **owner)
         while process.poll() is None:
@@ -249,4 +254,4 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), DURABLE if sys.argv[3] == "durable" else QUICK)

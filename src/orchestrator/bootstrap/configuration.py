@@ -28,8 +28,10 @@ from orchestrator.services.history import Cleanup, DecisionSampler, Recorder
 from orchestrator.services.models.demand import DemandWatch
 from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.warmup import Warmups
+from orchestrator.services.tasks.event_retention import EventRetention
 from orchestrator.services.tasks.retention import TaskRetention
 from orchestrator.services.tasks.seats import Seats
+from orchestrator.services.tasks.task_logs import TaskLogs
 from orchestrator.services.tasks.tasks import Tasks
 from orchestrator.services.tasks.webhooks import Webhooks
 from orchestrator.services.workers import Workers
@@ -171,15 +173,15 @@ class LiveHistory:
     """Hands changed settings to what writes the history."""
 
     def __init__(self, recorder: Recorder, sampler: DecisionSampler, cleanup: Cleanup) -> None:
-        self._recorder = recorder
-        self._sampler = sampler
-        self._cleanup = cleanup
+        self.recorder = recorder
+        self.sampler = sampler
+        self.cleanup = cleanup
 
     def __call__(self, new: Settings) -> None:
-        self._recorder.rows_per_second = new.history.rows_per_second
+        self.recorder.rows_per_second = new.history.rows_per_second
         if new.history.enabled:
-            self._sampler.adopt(new.history.decisions_per_second)
-        self._cleanup.retention = values.retention(new)
+            self.sampler.adopt(new.history.decisions_per_second)
+        self.cleanup.retention = values.retention(new)
 
 
 class LiveModels:
@@ -207,7 +209,13 @@ class LiveTasks:
         retention: TaskRetention,
         webhooks: Webhooks,
         own_handlers: Callable[[Settings], None],
+        event_retention: EventRetention,
+        task_logs: TaskLogs,
+        artifacts: Callable[[Settings], None],
     ) -> None:
+        self._artifacts = artifacts
+        self._event_retention = event_retention
+        self._task_logs = task_logs
         self._own_handlers = own_handlers
         self._workers = workers
         self._webhooks = webhooks
@@ -217,11 +225,14 @@ class LiveTasks:
 
     def __call__(self, new: Settings) -> None:
         self._workers.rules = values.worker_rules(new)
-        self._tasks.defaults = values.task_defaults(new)
+        self._tasks.intake.defaults = values.task_defaults(new)
         self._seats.placement.use(new.tasks.policy)
         self._retention.rules = values.keep_rules(new)
+        self._event_retention.rules = values.event_rules(new)
+        self._task_logs.rules = values.log_rules(new)
         self._webhooks.rules = values.webhook_rules(new)
         self._own_handlers(new)
+        self._artifacts(new)
 
 
 class LiveParts:

@@ -15,11 +15,13 @@ import uvicorn
 import uvloop
 
 from orchestrator import __version__
+from orchestrator.bootstrap.seams import PLAIN, Seams
 from orchestrator.bootstrap.service import Service, assemble
 from orchestrator.bootstrap.telemetry import observed, open_logs
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.entrypoints.http.app import application, data_plane
 from orchestrator.entrypoints.http.plane import DataPlane
+from orchestrator.entrypoints.http.tasks.socket_port import with_socket_port
 from orchestrator.entrypoints.http.wire import WireProtocol, wire_protocol
 from orchestrator.settings import Loaded, Settings, check_exposure
 
@@ -77,9 +79,10 @@ class Server(uvicorn.Server):
 
 def server_config(service: Service, plane: DataPlane) -> uvicorn.Config:
     server = service.settings.server
+    own_port = service.settings.tasks.websocket_port
     return uvicorn.Config(
         application(service, plane),
-        http=wire_protocol(plane, inline=server.data_plane == "protocol"),
+        http=with_socket_port(wire_protocol(plane, inline=server.data_plane == "protocol"), own_port),
         ws="websockets-sansio",
         ws_max_size=SOCKET_MESSAGE,
         ws_per_message_deflate=False,  # a few hundred bytes an event are not worth a compressor for each follower
@@ -99,6 +102,8 @@ def listen(settings: Settings) -> list[socket.socket]:
     """One socket per address. Raises ConfigurationError for an address that cannot be had."""
     server = settings.server
     addresses = [(server.host, server.port), *((one.host or server.host, one.port) for one in server.listeners)]
+    if settings.tasks.websocket_port:
+        addresses.append((server.host, settings.tasks.websocket_port))
     sockets: list[socket.socket] = []
     for host, port in addresses:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -116,7 +121,7 @@ def listen(settings: Settings) -> list[socket.socket]:
     return sockets
 
 
-async def serve(loaded: Loaded, started: Started | None = None) -> None:
+async def serve(loaded: Loaded, started: Started | None = None, seams: Seams = PLAIN) -> None:
     """Runs the service until SIGTERM or SIGINT. `started(service, port)` is called when it listens.
 
     Raises ConfigurationError and StorageUnavailable before anything listens.
@@ -125,7 +130,7 @@ async def serve(loaded: Loaded, started: Started | None = None) -> None:
         check_exposure(loaded.settings)
         sockets = listen(loaded.settings)
         try:
-            async with assemble(loaded, logs.redactor.hide) as service:
+            async with assemble(loaded, logs.redactor.hide, seams) as service:
                 with observed(service, logs):
                     await _serve(service, sockets, started)
             _log.info("service_stopped")
@@ -172,6 +177,6 @@ async def _sweep(server: Server, plane: DataPlane) -> None:
                 connection.expire(now)
 
 
-def run(loaded: Loaded, started: Started | None = None) -> None:
+def run(loaded: Loaded, started: Started | None = None, seams: Seams = PLAIN) -> None:
     """`serve` in a new event loop. Returns when the service has stopped in good order."""
-    uvloop.run(serve(loaded, started))
+    uvloop.run(serve(loaded, started, seams))

@@ -20,6 +20,7 @@ from orchestrator.adapters.ollama.probe import OllamaProbe
 from orchestrator.adapters.openai.probe import OpenAIProbe
 from orchestrator.adapters.prometheus import PrometheusExposition
 from orchestrator.bootstrap import values
+from orchestrator.bootstrap.artifacts import ArtifactParts, build_artifacts
 from orchestrator.bootstrap.configuration import (
     LiveHistory,
     LiveModels,
@@ -30,7 +31,9 @@ from orchestrator.bootstrap.configuration import (
 )
 from orchestrator.bootstrap.nodes import bring_nodes, embedded_servers, keep
 from orchestrator.bootstrap.own_handlers import OwnHandlers
+from orchestrator.bootstrap.seams import PLAIN, Seams
 from orchestrator.bootstrap.tasks import TaskParts, build_tasks
+from orchestrator.bootstrap.tools import build_tools
 from orchestrator.domain.limiter import RateLimiter
 from orchestrator.domain.node import NodeKind
 from orchestrator.domain.placement import Placement, Roster
@@ -40,6 +43,7 @@ from orchestrator.ports.logs import LogBook
 from orchestrator.ports.machine import Machine
 from orchestrator.ports.probe import Probe
 from orchestrator.ports.store import Storage
+from orchestrator.services.artifacts import Artifacts, Sweeper, Uploads
 from orchestrator.services.clock import Clock
 from orchestrator.services.configuration import Configuration
 from orchestrator.services.events import FleetEvents
@@ -61,12 +65,17 @@ from orchestrator.services.models.demand import DemandWatch
 from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
+from orchestrator.services.registry import Directory, Tools
+from orchestrator.services.switches import Switches
+from orchestrator.services.tasks.bulk import Bulk
 from orchestrator.services.tasks.bulletin import Bulletin
 from orchestrator.services.tasks.figures import Figures
 from orchestrator.services.tasks.local import Local
 from orchestrator.services.tasks.scheduler import Scheduler
 from orchestrator.services.tasks.schedules import Schedules
+from orchestrator.services.tasks.task_logs import TaskLogs
 from orchestrator.services.tasks.tasks import Tasks
+from orchestrator.services.tasks.waits import Waits
 from orchestrator.services.tasks.webhooks import Webhooks
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Loaded, Settings
@@ -75,6 +84,7 @@ from orchestrator.storage import open_storage
 Hide = Callable[[str | None], str | None]
 
 
+_RAND = random.SystemRandom().random
 BREAKERS_SECONDS = 1.0  # what a crash may cost of the breakers' states
 KEYS_SECONDS = 30.0  # and of the keys' last uses
 
@@ -98,6 +108,7 @@ class Service:
     configuration: Configuration[Settings]
     identifier: Identifier
     drain: Drain
+    switches: Switches
     metrics: Metrics
     analytics: Analytics
     recorder: Recorder
@@ -108,8 +119,10 @@ class Service:
     model_jobs: ModelJobs
     demand: DemandWatch
     workers: Workers
+    tools: Tools
     machine: Machine
     task_parts: TaskParts
+    artifact_parts: ArtifactParts
     own_handlers: OwnHandlers
     started_at: float
     ready: bool = False
@@ -121,6 +134,10 @@ class Service:
     @property
     def settings(self) -> Settings:
         return self.configuration.settings
+
+    @property
+    def directory(self) -> Directory:
+        return self.tools.directory
 
     @property
     def tasks(self) -> Tasks:
@@ -150,6 +167,30 @@ class Service:
     def webhooks(self) -> Webhooks:
         return self.task_parts.webhooks
 
+    @property
+    def artifacts(self) -> Artifacts:
+        return self.artifact_parts.artifacts
+
+    @property
+    def uploads(self) -> Uploads:
+        return self.artifact_parts.uploads
+
+    @property
+    def sweeper(self) -> Sweeper:
+        return self.artifact_parts.sweeper
+
+    @property
+    def task_logs(self) -> TaskLogs:
+        return self.task_parts.task_logs
+
+    @property
+    def waits(self) -> Waits:
+        return self.task_parts.waits
+
+    @property
+    def bulk(self) -> Bulk:
+        return self.task_parts.bulk
+
 
 def probes(upstream: ConnectionPool) -> Mapping[NodeKind, Probe]:
     openai = OpenAIProbe(upstream)
@@ -163,7 +204,7 @@ def probes(upstream: ConnectionPool) -> Mapping[NodeKind, Probe]:
 
 
 @asynccontextmanager
-async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncGenerator[Service]:
+async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret, seams: Seams = PLAIN) -> AsyncGenerator[Service]:
     """Puts a service together from its settings and keeps its loops running until the block ends. `hide` is told of
     every node's key, so that logs never show one."""
     settings = loaded.settings
@@ -173,7 +214,7 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
         storage = await stack.enter_async_context(opening)
         start = await restore(loaded, storage.overrides)
         settings = start.settings
-        service = _build(loaded, start, storage, hide)
+        service = _build(loaded, start, storage, hide, seams)
         stack.push_async_callback(service.upstream.close)
         await service.keyring.load()
         await service.registry.load(values.node_specs(settings), values.aliases(settings))
@@ -182,7 +223,14 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
         stack.push_async_callback(service.workers.flush)
         stack.push_async_callback(service.keyring.flush)
         stack.push_async_callback(service.own_handlers.processes.close)
+        others = settings.database_url.startswith("postgres")
+        if others:
+            stack.enter_context(service.task_parts.place)
+        await service.switches.load(service.task_parts.place.name if others else "")
+        stack.push_async_callback(service.switches.stop)
+        service.artifact_parts.start(stack)
         await service.task_parts.start(stack)
+        keep(stack, service.switches.run(asyncio.sleep, others=others))
         await bring_nodes(service, probes(service.upstream), engines, stack)
         service.gateway.start()
         stack.push_async_callback(service.warmups.stop)
@@ -200,7 +248,8 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret) -> AsyncG
         keep(stack, service.recovery_tests.run(asyncio.sleep))
         keep(stack, keep_flushing(service.registry.flush, BREAKERS_SECONDS, log_storage, asyncio.sleep))
         keep(stack, service.workers.run(asyncio.sleep))
-        others = settings.database_url.startswith("postgres")
+        service.tools.reenable = lambda: service.settings.tools.reenable
+        keep(stack, service.tools.run(asyncio.sleep, log_storage))
         keep(stack, service.workers.keep(asyncio.sleep, log_storage, others=others))
         keep(stack, keep_flushing(service.keyring.flush, KEYS_SECONDS, log_storage, asyncio.sleep))
         stack.callback(service.gateway.stop)
@@ -215,36 +264,31 @@ def log_bug(request_id: str, error: Exception) -> None:
     logging.getLogger("orchestrator.gateway").error("bug", exc_info=error, extra={"request": request_id})
 
 
-def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Service:
+def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide, seams: Seams) -> Service:
     """`loaded` is what file, environment and flags say, `start` the same with the changes kept in the database."""
     settings = start.settings
     clock = Clock()
-    rand = random.SystemRandom().random
     upstream = ConnectionPool(max_idle_per_target=settings.gateway.max_connections_per_node)
-    fleet, health = _fleet(settings, clock, upstream, rand, hide)
+    fleet, health = _fleet(settings, clock, upstream, hide)
     registry = Registry(fleet, health, upstream, storage)
     recoveries = RecoveryLog(fleet, health)
     recovery_tests = RecoveryTests(fleet, health, upstream, recoveries, values.recovery_test_rules(settings))
     library = Library(fleet, health, upstream)
-    gateway = _gateway(settings, fleet, upstream, rand)
+    gateway = _gateway(settings, fleet, upstream)
     warmups = Warmups(fleet, health, upstream, values.warmup_rules(settings))
     memory = FleetMemory(fleet, library, warmups)
     jobs = ModelJobs(fleet, health, library, storage.model_jobs, values.job_rules(settings), lambda: uuid4().hex[:12])
     demand = DemandWatch(gateway, memory, warmups, values.demand_rules(settings), storage.history)
     keyring = _keyring(settings, clock, storage)
-    recorder = Recorder(gateway, storage.history, rows_per_second=settings.history.rows_per_second)
-    sampler = DecisionSampler(gateway, recorder.waiting.decide, per_second=settings.history.decisions_per_second)
-    cleanup = Cleanup(storage.history, values.retention(settings), clock.wall)
-    history_parts, model_parts = LiveHistory(recorder, sampler, cleanup), LiveModels(warmups, demand, jobs)
-    workers = Workers(fleet, storage.workers, values.worker_rules(settings))
-    registry.taken = workers.all().__contains__
+    history_parts = _history(settings, gateway, storage, clock)
+    workers = _workers(settings, fleet, storage, registry)
     own_handlers = OwnHandlers(settings, gateway, keyring, upstream, workers)
-    task_parts = build_tasks(settings, fleet, storage, upstream, workers, own_handlers.by_type)
-    live_tasks = LiveTasks(
-        workers, task_parts.tasks, task_parts.scheduler.seats, task_parts.retention, task_parts.webhooks, own_handlers
-    )
-    parts = LiveParts(fleet, health, gateway, set_level, history_parts, model_parts, recovery_tests, live_tasks)
-    numbers = (recorder.families, task_parts.families)
+    artifacts = build_artifacts(settings, storage, clock)
+    tasks = build_tasks(settings, fleet, storage, upstream, workers, own_handlers.by_type, artifacts.outputs, seams)
+    live_tasks = _live_tasks(tasks, own_handlers, artifacts)
+    models = LiveModels(warmups, demand, jobs)
+    parts = LiveParts(fleet, health, gateway, set_level, history_parts, models, recovery_tests, live_tasks)
+    drain = Drain(gateway)
     return Service(
         loaded=start,
         clock=clock,
@@ -260,35 +304,67 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide) -> Servi
         keyring=keyring,
         configuration=live_configuration(loaded, settings, storage.overrides, parts),
         identifier=Identifier(upstream, lambda spec: hide(values.resolve_secret(spec.api_key))),
-        drain=Drain(gateway),
-        metrics=Metrics(fleet, gateway, PrometheusExposition(), version=__version__, more=numbers),
-        analytics=Analytics(storage.history, recorder, gateway),
-        recorder=recorder,
-        sampler=sampler,
-        cleanup=cleanup,
+        drain=drain,
+        switches=Switches(storage.switches, tasks.tasks, gateway, drain, clock.wall),
+        metrics=_metrics(fleet, gateway, history_parts.recorder, tasks, artifacts),
+        analytics=Analytics(storage.history, history_parts.recorder, gateway),
+        recorder=history_parts.recorder,
+        sampler=history_parts.sampler,
+        cleanup=history_parts.cleanup,
         fleet_memory=memory,
         warmups=warmups,
         model_jobs=jobs,
         demand=demand,
         workers=workers,
+        tools=build_tools(storage, workers, registry, fleet),
         machine=PsutilMachine(settings.data_dir),
-        task_parts=task_parts,
+        task_parts=tasks,
+        artifact_parts=artifacts,
         own_handlers=own_handlers,
         started_at=clock.epoch,
     )
 
 
-def _fleet(
-    settings: Settings, clock: Clock, upstream: ConnectionPool, rand: Callable[[], float], hide: Hide
-) -> tuple[Fleet, Health]:
+def _history(settings: Settings, gateway: Gateway, storage: Storage, clock: Clock) -> LiveHistory:
+    recorder = Recorder(gateway, storage.history, rows_per_second=settings.history.rows_per_second)
+    sampler = DecisionSampler(gateway, recorder.waiting.decide, per_second=settings.history.decisions_per_second)
+    return LiveHistory(recorder, sampler, Cleanup(storage.history, values.retention(settings), clock.wall))
+
+
+def _metrics(fleet: Fleet, gateway: Gateway, recorder: Recorder, tasks: TaskParts, artifacts: ArtifactParts) -> Metrics:
+    numbers = (recorder.families, tasks.families, artifacts.families)
+    return Metrics(fleet, gateway, PrometheusExposition(), version=__version__, more=numbers)
+
+
+def _workers(settings: Settings, fleet: Fleet, storage: Storage, registry: Registry) -> Workers:
+    workers = Workers(fleet, storage.workers, values.worker_rules(settings))
+    registry.taken = workers.all().__contains__
+    return workers
+
+
+def _live_tasks(parts: TaskParts, own_handlers: OwnHandlers, artifacts: ArtifactParts) -> LiveTasks:
+    return LiveTasks(
+        parts.workers,
+        parts.tasks,
+        parts.scheduler.seats,
+        parts.retention,
+        parts.webhooks,
+        own_handlers,
+        parts.event_retention,
+        parts.task_logs,
+        artifacts.adopt,
+    )
+
+
+def _fleet(settings: Settings, clock: Clock, upstream: ConnectionPool, hide: Hide) -> tuple[Fleet, Health]:
     policy = values.breaker_policy(settings)
-    fleet = Fleet(clock, Roster(), policy, rand, lambda spec: hide(values.resolve_secret(spec.api_key)))
+    fleet = Fleet(clock, Roster(), policy, _RAND, lambda spec: hide(values.resolve_secret(spec.api_key)))
     health = Health(fleet, probes(upstream), values.health_rules(settings))
     FleetEvents(fleet, health)
     return fleet, health
 
 
-def _gateway(settings: Settings, fleet: Fleet, upstream: ConnectionPool, rand: Callable[[], float]) -> Gateway:
+def _gateway(settings: Settings, fleet: Fleet, upstream: ConnectionPool) -> Gateway:
     queue: AdmissionQueue[Exchange] = AdmissionQueue(values.queue_policy(settings))
     fast_rand = random.Random(secrets.randbits(64)).random  # noqa: S311 - placement needs speed, not secrecy
     return Gateway(
@@ -300,7 +376,7 @@ def _gateway(settings: Settings, fleet: Fleet, upstream: ConnectionPool, rand: C
         RetryBudget(settings.retry.budget_ratio, settings.retry.budget_min_per_second),
         values.retry_policy(settings),
         values.limits(settings),
-        rand=rand,
+        rand=_RAND,
         instance=secrets.token_hex(4),
         history=settings.history.capacity,
         on_bug=log_bug,

@@ -25,8 +25,10 @@ from orchestrator.services.gateway.limits import FORWARDED, Limits
 from orchestrator.services.models.demand import DemandRules
 from orchestrator.services.models.jobs import JobRules
 from orchestrator.services.models.warmup import WarmupRules
+from orchestrator.services.tasks.event_retention import EventRules
 from orchestrator.services.tasks.retention import KeepRules
 from orchestrator.services.tasks.submission import TaskDefaults
+from orchestrator.services.tasks.task_logs import LogRules
 from orchestrator.services.tasks.webhook_post import WebhookRules
 from orchestrator.services.workers import WorkerRules
 from orchestrator.settings import Settings, legacy_view, loopback
@@ -145,6 +147,14 @@ def demand_rules(settings: Settings) -> DemandRules:
 def keep_rules(settings: Settings) -> KeepRules:
     tasks = settings.tasks
     return KeepRules(tasks.keep_finished, tasks.max_completed, tasks.max_failed)
+
+
+def event_rules(settings: Settings) -> EventRules:
+    return EventRules(settings.tasks.keep_events, settings.tasks.max_events_size)
+
+
+def log_rules(settings: Settings) -> LogRules:
+    return LogRules(settings.tasks.max_log_lines, settings.tasks.max_log_size)
 
 
 def worker_rules(settings: Settings) -> WorkerRules:

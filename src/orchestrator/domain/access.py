@@ -42,16 +42,20 @@ class Permission(StrEnum):
     BREAKERS_READ = "breakers.read"  # breakers and bans
     QUEUE_READ = "queue.read"
     TASKS_READ = "tasks.read"  # without what goes in and comes out of other principals' tasks
+    TOOLS_READ = "tools.read"
+    ARTIFACTS_READ = "artifacts.read"  # and their bytes, but not those of other principals' tasks
 
     FLEET_WRITE = "fleet.write"  # add, change, drain and remove nodes
     NODES_REPORT = "nodes.report"  # be a worker: register, send heartbeats, take tasks, report on them
     MODELS_WRITE = "models.write"  # pull, copy, delete, load and unload; aliases
     BREAKERS_WRITE = "breakers.write"  # force and reset breakers; ban and lift bans
     QUEUE_WRITE = "queue.write"
+    TOOLS_WRITE = "tools.write"  # register, change, tag and remove tools
     TASKS_WRITE = "tasks.write"  # cancel, replay and pause anybody's tasks; start and stop scheduling
 
     INFERENCE_USE = "inference.use"
     TASKS_SUBMIT = "tasks.submit"  # and cancel and replay one's own
+    ARTIFACTS_WRITE = "artifacts.write"  # upload, register, verify and delete
     POLICY_OVERRIDE = "policy.override"  # placement policy and node of one's own request
     BYPASS_USE = "bypass.use"  # a direct route past health, bans and breakers
     DEBUG_TRACE = "debug.trace"  # the decision trace of one's own request
@@ -74,6 +78,8 @@ _VIEWER = frozenset(
         Permission.BREAKERS_READ,
         Permission.QUEUE_READ,
         Permission.TASKS_READ,
+        Permission.TOOLS_READ,
+        Permission.ARTIFACTS_READ,
     }
 )
 _OPERATOR = _VIEWER | {
@@ -82,11 +88,13 @@ _OPERATOR = _VIEWER | {
     Permission.MODELS_WRITE,
     Permission.BREAKERS_WRITE,
     Permission.QUEUE_WRITE,
+    Permission.TOOLS_WRITE,
     Permission.TASKS_WRITE,
 }
 _DEVELOPER = _OPERATOR | {
     Permission.INFERENCE_USE,
     Permission.TASKS_SUBMIT,
+    Permission.ARTIFACTS_WRITE,
     Permission.POLICY_OVERRIDE,
     Permission.BYPASS_USE,
     Permission.DEBUG_TRACE,

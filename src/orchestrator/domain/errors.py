@@ -3,6 +3,7 @@
     OrchestratorError
     ├── RequestError            the caller's fault; the same request will fail again
     │   ├── InvalidRequest      malformed, missing or out-of-range input          400
+    │   │   └── BodyIncomplete  the body broke off                                 400
     │   ├── Unsupported         understood, but no node kind can carry it          400
     │   ├── Unauthenticated     no usable credential                               401
     │   ├── Forbidden           a known principal without the permission           403
@@ -10,6 +11,8 @@
     │   │   └── ModelNotFound   no node of the fleet has the model                 404
     │   ├── Conflict            it exists already, or is in the wrong state        409
     │   ├── TooLarge            body or header over the limit                      413
+    │   ├── RangeNotSatisfiable bytes behind the end were asked for                416
+    │   ├── QuotaExceeded       no room is left for the caller's bytes             507
     │   ├── UnsupportedMedia    a body that is not JSON                            415
     │   └── UnknownHost         a Host header that is not on the allow-list        421
     ├── Overload                the service's state; retry after `retry_after`
@@ -68,6 +71,12 @@ class InvalidRequest(RequestError):
     """The request is malformed."""
 
 
+class BodyIncomplete(InvalidRequest):
+    """The body ended too soon."""
+
+    code = "body_incomplete"
+
+
 class Unsupported(RequestError):
     """The request uses a feature that the target cannot carry."""
 
@@ -113,6 +122,20 @@ class TooLarge(RequestError):
 
     status = 413
     code = "too_large"
+
+
+class RangeNotSatisfiable(RequestError):
+    """The range lies behind the end."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+
+class QuotaExceeded(RequestError):
+    """The quota for artifacts is used up."""
+
+    status = 507
+    code = "quota_exceeded"
 
 
 class UnsupportedMedia(RequestError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
@@ -22,8 +22,7 @@ class Verdict(StrEnum):
     EXISTS = "exists"  # an insert: the id, or the principal's idempotency key, is taken; nothing was written
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One write. `expected` is the version that the change was made from; 0 for a task that is new, and for a finished
     one that is replayed the version that finished it. `before` is the state that it had in that version, None for a new
     task. A finished `task` moves out of the hot table, a replayed one back into it."""

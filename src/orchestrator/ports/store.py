@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import Protocol
 
 from orchestrator.ports.aliases import AliasStore
+from orchestrator.ports.artifacts import ArtifactStore, UploadStore
 from orchestrator.ports.bans import BanStore
 from orchestrator.ports.breakers import BreakerStore
+from orchestrator.ports.event_log import EventLog
 from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
 from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
+from orchestrator.ports.registry_nodes import RegistryNodeStore
 from orchestrator.ports.schedules import ScheduleStore
+from orchestrator.ports.switches import SwitchStore
 from orchestrator.ports.task_archive import TaskArchive
+from orchestrator.ports.task_logs import TaskLogStore
+from orchestrator.ports.tools import ToolReports, ToolStore, ToolUpkeep
 from orchestrator.ports.webhooks import WebhookStore
 from orchestrator.ports.workers import WorkerStore
 
@@ -34,6 +40,15 @@ class Storage(Protocol):
     workers: WorkerStore
     schedules: ScheduleStore
     webhooks: WebhookStore
+    registry_nodes: RegistryNodeStore
+    tools: ToolStore
+    tool_upkeep: ToolUpkeep
+    tool_reports: ToolReports
+    event_log: EventLog
+    task_logs: TaskLogStore
+    switches: SwitchStore
+    artifacts: ArtifactStore
+    uploads: UploadStore
     ledger: Ledger
     task_archive: TaskArchive  # the same tasks, where they are forgotten
     instance_id: str  # drawn once for the installation; replicas on one database share it

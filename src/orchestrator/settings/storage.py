@@ -6,6 +6,7 @@ from pydantic import field_validator
 
 from orchestrator.settings.section import Duration, Section, setting
 
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 DATABASE_SCHEMES = ("sqlite", "postgresql", "memory")
 
 
@@ -30,6 +31,21 @@ class Database(Section):
         scheme, mark, _ = value.partition("://")
         if not mark or scheme.partition("+")[0] not in DATABASE_SCHEMES:
             raise ValueError("must start with sqlite:///, postgresql:// or memory://")
+        return value
+
+
+class Redis(Section):
+    """Makes replicas on one PostgreSQL hear of each other sooner. Nothing is kept in it, and it may vanish."""
+
+    url: str | None = setting(
+        None, "redis://user:password@host:port/0, rediss:// or unix://; none: no Redis.", secret=True, repr=False
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _scheme(cls, value: str | None) -> str | None:
+        if value is not None and value.partition("://")[0] not in REDIS_SCHEMES:
+            raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
 

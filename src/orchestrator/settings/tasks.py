@@ -9,7 +9,7 @@ from pydantic import SecretStr, field_validator
 from orchestrator.domain.webhook import key_of
 from orchestrator.domain.worker_hosts import WorkerHosts
 from orchestrator.settings.gateway import PolicyName
-from orchestrator.settings.section import Duration, Section, setting
+from orchestrator.settings.section import Duration, Section, Size, setting
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
 
@@ -49,6 +49,19 @@ class Tasks(Section):
     websocket_max: int = setting(
         100, "WebSockets that may follow the events at a time; and as many event streams.", ge=0, le=10_000, live=True
     )
+    websocket_port: int = setting(
+        0,
+        "One more port of server.host, on which WebSockets at any path follow the events; the predecessor's is 9001. "
+        "0: none, only /api/v1/ws.",
+        ge=0,
+        le=65535,
+    )
+    keep_events: Duration = setting(7 * 86_400.0, "How long events are kept, in seconds.", gt=0, live=True)
+    max_events_size: Size = setting(
+        256 * 1024**2, "Bytes of events that are kept; the oldest go first.", ge=1024**2, live=True
+    )
+    max_log_lines: int = setting(10_000, "Log lines that are kept of a task, the newest.", ge=1, live=True)
+    max_log_size: Size = setting(1024**2, "Bytes of log lines that are kept of a task.", ge=1024, live=True)
     worker_hosts: tuple[str, ...] = setting(
         (),
         "Names, addresses and networks (CIDR) to which tasks may be pushed; `*.example.com` is every name below it. "

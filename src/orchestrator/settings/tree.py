@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import field_validator
 
+from orchestrator.settings.artifacts import Artifacts
 from orchestrator.settings.auth import Auth
 from orchestrator.settings.balancing import LoadBalancer
 from orchestrator.settings.breaker import CircuitBreaker, HealthCheck
@@ -14,8 +15,9 @@ from orchestrator.settings.gateway import Gateway, Queue, Retry, Streaming
 from orchestrator.settings.observability import Logging, Metrics, Tracing
 from orchestrator.settings.section import Section, setting
 from orchestrator.settings.server import Security, Server
-from orchestrator.settings.storage import Database, History
+from orchestrator.settings.storage import Database, History, Redis
 from orchestrator.settings.tasks import Tasks
+from orchestrator.settings.tools import ToolRegistry
 
 
 class Settings(Section):
@@ -37,8 +39,11 @@ class Settings(Section):
     streaming: Streaming = setting(description="Streams.", factory=Streaming)
     health_check: HealthCheck = setting(description="Probes.", factory=HealthCheck)
     database: Database = setting(description="Database.", factory=Database)
+    redis: Redis = setting(description="Redis, for replicas.", factory=Redis)
     history: History = setting(description="Finished requests.", factory=History)
+    artifacts: Artifacts = setting(description="Bytes that work leaves behind.", factory=Artifacts)
     tasks: Tasks = setting(description="Tasks on worker nodes.", factory=Tasks)
+    tools: ToolRegistry = setting(description="The registry of tools.", factory=ToolRegistry)
     logging: Logging = setting(description="Logs.", factory=Logging)
     metrics: Metrics = setting(description="Metrics.", factory=Metrics)
     tracing: Tracing = setting(description="Traces.", factory=Tracing)

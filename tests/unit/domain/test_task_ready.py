@@ -192,6 +192,42 @@ def test_long_work_leaves_nothing_behind() -> None:
     assert len(share.heads) < 50
 
 
+def test_a_class_without_room_costs_nothing_however_many_wait_for_it() -> None:
+    ready = a_set(*(one(seq, principal=f"p{seq}") for seq in range(2_000)))
+    free, asked = 1, 0
+
+    def has_room(_number: int) -> bool:
+        nonlocal asked
+        asked += 1
+        return free > 0
+
+    touched = 0
+    for seq in range(1_000):
+        free = 1
+        ready.unblock(has_room)
+        following = ready.next(has_room)
+        assert following == one(seq, principal=f"p{seq}")
+        ready.take(following)
+        free = 0
+        assert ready.next(has_room) is None
+        assert ready.next(has_room) is None
+        touched += sum(map(len, ready._aside.shares.values()))
+    assert asked <= 3_000
+    assert touched <= 1_000, "only who was asked is listed anew when there is room"
+
+
+def test_who_came_and_went_while_there_was_no_room_is_forgotten() -> None:
+    ready = a_set(one(0))
+    assert ready.next(lambda number: False) is None
+    for seq in range(1, 50):
+        ready.add(one(seq, principal=f"p{seq}"))
+        assert ready.discard(f"t{seq}")
+    assert sum(map(len, ready._aside.shares.values())) == 1
+    assert seqs(drained(ready)) == []
+    ready.unblock(everywhere)
+    assert seqs(drained(ready)) == [0]
+
+
 class Model:
     """The rules as they are written, by looking at every task."""
 
@@ -274,7 +310,7 @@ class ReadyMachine(RuleBasedStateMachine):
     def take(self, count: int) -> None:
         for _ in range(count):
             following = self.ready.next(self.has_room)
-            aside = {number for number in (0, 1, 2) if number in self.rooms and number in self.ready._blocked}
+            aside = {number for number in (0, 1, 2) if number in self.rooms and number in self.ready._aside.shares}
             assert following == self.model.next(self.rooms - aside)
             if following is None:
                 return

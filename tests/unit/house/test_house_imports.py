@@ -77,7 +77,10 @@ BREACHES = [
     ("testing", "starlette"),
     ("adapters.sql", "rich"),
     ("services", "xllamacpp"),
+    ("services", "redis"),
     ("services", "prometheus_client"),
+    ("services", "obstore"),
+    ("entrypoints.cli", "python_multipart"),
     ("entrypoints.http", "structlog"),
     ("adapters.ollama", "opentelemetry"),
 ]

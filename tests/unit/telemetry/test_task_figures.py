@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from orchestrator.domain.errors import StorageUnavailable
@@ -42,7 +40,7 @@ def ended(
 ) -> None:
     spec = TaskSpec(id="a", seq=1, of=TaskClass(of, Requirements()), created_at=at)
     old = Task(spec, TaskState.RUNNING, attempt=1, node="n", started_at=at - seconds)
-    figures.task(replace(old, state=state, finished_at=at), old)
+    figures.task(old._replace(state=state, finished_at=at), old)
 
 
 def test_nothing_is_known_before_anything_has_ended() -> None:
@@ -73,11 +71,11 @@ def test_an_end_is_counted_once_and_a_pause_is_none() -> None:
     spec = TaskSpec(id="a", seq=1, of=TaskClass("t", Requirements()), created_at=NOW)
     queued = Task(spec, TaskState.QUEUED)
     figures.task(queued, None)
-    running = replace(queued, state=TaskState.RUNNING, started_at=NOW)
+    running = queued._replace(state=TaskState.RUNNING, started_at=NOW)
     figures.task(running, queued)
-    retrying = replace(running, state=TaskState.RETRYING)
+    retrying = running._replace(state=TaskState.RETRYING)
     figures.task(retrying, running)
-    failed = replace(running, state=TaskState.FAILED, finished_at=NOW + 1)
+    failed = running._replace(state=TaskState.FAILED, finished_at=NOW + 1)
     figures.task(failed, running)
     figures.task(queued, failed)  # replayed
     assert figures.submitted == 1

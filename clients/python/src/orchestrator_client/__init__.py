@@ -18,8 +18,10 @@ from orchestrator_client.errors import (
     Unreachable,
     WaitTimeout,
 )
+from orchestrator_client.executor import ExecutorUnavailable
 from orchestrator_client.handlers import Cancelled, Permanent, TaskContext
-from orchestrator_client.models import FINISHED, Event, NodeInfo, TaskPriority, TaskResult, TaskStatus
+from orchestrator_client.models import FINISHED, Event, LogLine, NodeInfo, TaskPriority, TaskResult, TaskStatus
+from orchestrator_client.ray_cluster import RayCluster
 from orchestrator_client.worker import Worker
 
 __all__ = [
@@ -31,13 +33,16 @@ __all__ = [
     "Client",
     "Conflict",
     "Event",
+    "ExecutorUnavailable",
     "Forbidden",
+    "LogLine",
     "NodeInfo",
     "NotFound",
     "OrchestratorError",
     "PartlyRefused",
     "Permanent",
     "RateLimited",
+    "RayCluster",
     "ServiceError",
     "TaskBatch",
     "TaskContext",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,13 +13,12 @@ import httpx2
 
 from orchestrator_client import calls
 from orchestrator_client.connection import Connection, content_of, read
-from orchestrator_client.errors import BadRequest, NotFound, OrchestratorError, WaitTimeout, error_of
-from orchestrator_client.models import Event, NodeInfo, TaskPriority, TaskResult, TaskStatus
-from orchestrator_client.wait import pause
+from orchestrator_client.errors import BadRequest, NotFound, OrchestratorError, RateLimited, WaitTimeout, error_of
+from orchestrator_client.models import Event, LogLine, NodeInfo, TaskPriority, TaskResult, TaskStatus
+from orchestrator_client.wait import Looks, pause
 
 T = TypeVar("T")
 Json = dict[str, Any]
-FIRST_LOOK = 0.05  # seconds until a task is looked at for the second time
 QUIET = 60.0  # seconds without a byte after which a stream of events is taken for dead
 
 
@@ -137,15 +135,22 @@ class AsyncClient:
 
     async def wait_for_task(self, task_id: str, timeout: float | None = None, poll_interval: float = 2.0) -> TaskResult:
         """The task when it has finished, however it ended. Raises WaitTimeout, a TimeoutError, after `timeout`
-        seconds."""
-        began, wait = time.monotonic(), min(FIRST_LOOK, poll_interval)
-        while not (task := await self.get_task(task_id)).finished:
-            left = None if timeout is None else began + timeout - time.monotonic()
-            if left is not None and left <= 0:
+        seconds. `poll_interval`: most seconds between two looks where the service cannot wait itself."""
+        looks = Looks(timeout, poll_interval)
+        while not (task := await self._look(task_id, looks)).finished:
+            wait = looks.again()
+            if wait is None:
                 raise WaitTimeout(f"Task {task_id} is {task.status} after {timeout:g} s.")
-            await asyncio.sleep(wait if left is None else min(wait, left))
-            wait = min(wait * 1.5, poll_interval)
+            await asyncio.sleep(wait)
         return task
+
+    async def _look(self, task_id: str, looks: Looks) -> TaskResult:
+        try:
+            return await self.send(calls.get_task(task_id, looks.ask()))
+        except RateLimited:
+            if not looks.refused():
+                raise
+            return await self.get_task(task_id)
 
     async def submit_and_wait(
         self, task_type: str, input_data: Any = None, *, wait_timeout: float | None = None, **more: Any
@@ -165,6 +170,11 @@ class AsyncClient:
     async def explain_task(self, task_id: str) -> Json:
         """Why a task is where it is: `{state, reason, nodes: [{node_id, eligible, reason}], ahead}`."""
         return await self.send(calls.explain(task_id))
+
+    async def logs(self, task_id: str, after: int = 0, limit: int = 1_000) -> list[LogLine]:
+        """Lines that the task's handler wrote with `TaskContext.log`, in their order; at most `limit`, whose `number`
+        is above `after`."""
+        return await self.send(calls.get_logs(task_id, after, limit))
 
     async def get_dead_letters(
         self, task_type: str | None = None, limit: int = 50, offset: int = 0

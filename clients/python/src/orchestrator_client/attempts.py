@@ -5,30 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from orchestrator_client.executor import Executor, HandlerFailed, Lost
 from orchestrator_client.handlers import Cancelled, Handler, Permanent, Place, TaskContext
+from orchestrator_client.notes import Key, Notes
 from orchestrator_client.places import Processes, Threads
 from orchestrator_client.reports import Reports
+from orchestrator_client.results import encode
 
-Key = tuple[str, int]  # task id, attempt
-Progress = Callable[[str, int, float | None, str], None]
 _log = logging.getLogger("orchestrator_client.worker")
 
 
 class Attempts:
-    """At most `slots` at a time."""
+    """At most `slots` at a time, in this process or in an executor."""
 
-    def __init__(self, handlers: Mapping[str, Handler], slots: int, reports: Reports, progress: Progress) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], slots: int, reports: Reports, notes: Notes, executor: Executor | None
+    ) -> None:
         self._handlers = handlers
         self._slots = slots
         self._reports = reports
-        self._progress = progress
+        self._notes = notes
+        self._executor = executor
         self._threads = Threads()
         self._processes = Processes(slots)
         self._running: dict[Key, tuple[asyncio.Task[None], TaskContext]] = {}
-        self._ended = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    def resize(self, slots: int) -> None:
+        """What runs goes on, also where there is room for less now."""
+        self._slots = slots
+        self._changed.set()
 
     @property
     def free(self) -> int:
@@ -45,9 +54,9 @@ class Attempts:
             await self.change()
 
     async def change(self) -> None:
-        """Waits for the end of an attempt."""
-        self._ended.clear()
-        await self._ended.wait()
+        """Waits for the end of an attempt, or for other slots."""
+        self._changed.clear()
+        await self._changed.wait()
 
     async def finish(self) -> None:
         """Waits for the end of all."""
@@ -62,12 +71,8 @@ class Attempts:
         if handler is None:
             self._reports.failed(*key, 0.0, f"this worker has no handler for {told['task_type']}", retryable=True)
             return
-        loop = asyncio.get_running_loop()
-
-        def tell(part: float | None, message: str) -> None:
-            loop.call_soon_threadsafe(self._progress, *key, part, message)
-
-        context = TaskContext(told, tell)
+        note = self._notes.begin(key)
+        context = TaskContext(told, note.progress, note.log)
         task = asyncio.create_task(self._run(key, handler, told.get("input_data"), context))
         self._running[key] = (task, context)
         task.add_done_callback(lambda _: self._end(key))
@@ -79,7 +84,7 @@ class Attempts:
             return
         task, context = found
         context.cancel()
-        if self._handlers[context.task_type].place is Place.LOOP:
+        if self._executor is not None or self._handlers[context.task_type].place is Place.LOOP:
             task.cancel()
 
     def release_all(self) -> None:
@@ -91,6 +96,8 @@ class Attempts:
             task.cancel()
 
     def close(self) -> None:
+        for task, _ in self._running.values():
+            task.cancel()
         self._threads.close()
         self._processes.close()
 
@@ -102,32 +109,50 @@ class Attempts:
             if not context.cancelled:
                 self._reports.failed(*key, time.monotonic() - began, "the handler cancelled itself", retryable=True)
             return
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is the attempt's end
-            if context.cancelled:
-                return
-            final = isinstance(error, Permanent)
-            # A traceback belongs to the worker's log; the service gets the line that says what it is.
-            _log.warning("task %s (%s), attempt %d failed", *(key[0], context.task_type, key[1]), exc_info=error)
-            said = str(error) if final and str(error) else _line(error)
-            self._reports.failed(*key, time.monotonic() - began, said, retryable=not final)
+        except Lost as lost:
+            if not context.cancelled:
+                _log.warning("task %s (%s), attempt %d is given back: %s", key[0], context.task_type, key[1], lost)
+                self._reports.released(*key)
             return
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is the attempt's end
+            await self._failed(key, context, time.monotonic() - began, error)
+            return
+        seconds = time.monotonic() - began
+        await self._notes.flush(key)
         if not context.cancelled:
-            self._reports.completed(*key, time.monotonic() - began, result)
+            self._reports.completed(*key, seconds, result)
 
-    async def _call(self, handler: Handler, data: Any, context: TaskContext) -> Any:
+    async def _failed(self, key: Key, context: TaskContext, seconds: float, error: Exception) -> None:
+        if context.cancelled:
+            return
+        final = isinstance(error, Permanent)
+        # A traceback belongs to the worker's log; the service gets the line that says what it is.
+        _log.warning("task %s (%s), attempt %d failed", *(key[0], context.task_type, key[1]), exc_info=error)
+        await self._notes.flush(key)
+        if not context.cancelled:
+            self._reports.failed(*key, seconds, error_line(error), retryable=not final)
+
+    async def _call(self, handler: Handler, data: Any, context: TaskContext) -> str:
+        """The result as JSON."""
+        if self._executor is not None:
+            return await self._executor.run(handler, data, context)
         arguments = (data, context) if handler.wants_context else (data,)
         if handler.place is Place.LOOP:
-            return await handler.function(*arguments)
+            return encode(await handler.function(*arguments))
         place = self._threads if handler.place is Place.THREAD else self._processes
-        return await place.run(handler.function, *arguments)
+        return encode(await place.run(handler.function, *arguments))
 
     def _end(self, key: Key) -> None:
         del self._running[key]
-        self._ended.set()
+        self._notes.end(key)
+        self._changed.set()
 
 
-def _line(error: Exception) -> str:
+def error_line(error: Exception) -> str:
+    """What an exception of a handler is told as."""
     if isinstance(error, Cancelled):
         return "the handler gave up"
     text = str(error)
+    if text and isinstance(error, Permanent | HandlerFailed):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from orchestrator_client.errors import PartlyRefused
-from orchestrator_client.models import NodeInfo, TaskPriority, TaskResult
+from orchestrator_client.models import LogLine, NodeInfo, TaskPriority, TaskResult
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -107,8 +107,17 @@ def submitted(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [one["task_id"] for one in results]
 
 
-def get_task(task_id: str) -> Call[TaskResult]:
-    return get(f"/tasks/{segment(task_id)}", lambda answer: TaskResult.of(answer["task"]))
+def get_task(task_id: str, wait: float = 0.0) -> Call[TaskResult]:
+    """`wait`: the service answers when the task has finished, at the latest after so many seconds, at most 30."""
+    found = get(f"/tasks/{segment(task_id)}", lambda answer: TaskResult.of(answer["task"]), wait=round(wait, 3) or None)
+    return replace(found, patience=wait)
+
+
+def get_logs(task_id: str, after: int, limit: int) -> Call[list[LogLine]]:
+    def read(answer: Json) -> list[LogLine]:
+        return [LogLine.of(one) for one in answer["logs"]]
+
+    return get(f"/tasks/{segment(task_id)}/logs", read, after=after or None, limit=limit)
 
 
 def get_tasks(

@@ -10,10 +10,11 @@ from typing import Any, Self, TypeVar
 import httpx2
 
 from orchestrator_client import calls
-from orchestrator_client.async_client import FIRST_LOOK, AsyncClient
+from orchestrator_client.async_client import AsyncClient
 from orchestrator_client.connection import Connection, content_of, read
-from orchestrator_client.errors import OrchestratorError, WaitTimeout
-from orchestrator_client.models import Event, NodeInfo, TaskPriority, TaskResult, TaskStatus
+from orchestrator_client.errors import OrchestratorError, RateLimited, WaitTimeout
+from orchestrator_client.models import Event, LogLine, NodeInfo, TaskPriority, TaskResult, TaskStatus
+from orchestrator_client.wait import Looks
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -131,15 +132,22 @@ class Client:
 
     def wait_for_task(self, task_id: str, timeout: float | None = None, poll_interval: float = 2.0) -> TaskResult:
         """The task when it has finished, however it ended. Raises WaitTimeout, a TimeoutError, after `timeout`
-        seconds."""
-        began, wait = time.monotonic(), min(FIRST_LOOK, poll_interval)
-        while not (task := self.get_task(task_id)).finished:
-            left = None if timeout is None else began + timeout - time.monotonic()
-            if left is not None and left <= 0:
+        seconds. `poll_interval`: most seconds between two looks where the service cannot wait itself."""
+        looks = Looks(timeout, poll_interval)
+        while not (task := self._look(task_id, looks)).finished:
+            wait = looks.again()
+            if wait is None:
                 raise WaitTimeout(f"Task {task_id} is {task.status} after {timeout:g} s.")
-            time.sleep(wait if left is None else min(wait, left))
-            wait = min(wait * 1.5, poll_interval)
+            time.sleep(wait)
         return task
+
+    def _look(self, task_id: str, looks: Looks) -> TaskResult:
+        try:
+            return self.send(calls.get_task(task_id, looks.ask()))
+        except RateLimited:
+            if not looks.refused():
+                raise
+            return self.get_task(task_id)
 
     def submit_and_wait(
         self, task_type: str, input_data: Any = None, *, wait_timeout: float | None = None, **more: Any
@@ -158,6 +166,11 @@ class Client:
     def explain_task(self, task_id: str) -> Json:
         """Why a task is where it is: `{state, reason, nodes: [{node_id, eligible, reason}], ahead}`."""
         return self.send(calls.explain(task_id))
+
+    def logs(self, task_id: str, after: int = 0, limit: int = 1_000) -> list[LogLine]:
+        """Lines that the task's handler wrote with `TaskContext.log`, in their order; at most `limit`, whose `number`
+        is above `after`."""
+        return self.send(calls.get_logs(task_id, after, limit))
 
     def get_dead_letters(self, task_type: str | None = None, limit: int = 50, offset: int = 0) -> list[TaskResult]:
         """Tasks that failed for good, newest first."""

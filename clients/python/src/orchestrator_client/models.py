@@ -132,3 +132,19 @@ class Event:
     type: str
     data: Mapping[str, Any]
     id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a handler wrote. `number` counts a task's lines from 1, `at` is in seconds since the epoch."""
+
+    number: int
+    at: float
+    attempt: int
+    message: str
+    level: str = "info"
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """From the service's JSON."""
+        return cls(told["number"], told["at"], told["attempt"], told["message"], told.get("level", "info"))

@@ -13,7 +13,6 @@ from typing import Any
 from orchestrator_client import calls
 from orchestrator_client.async_client import AsyncClient
 from orchestrator_client.errors import BadRequest, OrchestratorError
-from orchestrator_client.handlers import MAX_RESULT
 from orchestrator_client.wait import pause
 
 MOST, MOST_BYTES = 500, 4 << 20  # in one request
@@ -47,18 +46,9 @@ class Reports:
         """Tasks whose end the service may not know yet."""
         return {one.task_id for one in self._waiting}
 
-    def completed(self, task_id: str, attempt: int, seconds: float, result: Any) -> None:
-        try:
-            text = json.dumps(result, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-            size = len(text.encode())
-        except (TypeError, ValueError, RecursionError) as error:
-            self.failed(task_id, attempt, seconds, f"the result is not JSON: {error}", retryable=False)
-            return
-        if size > MAX_RESULT:
-            said = f"the result is too large: {size:,} bytes, at most {MAX_RESULT:,} are kept"
-            self.failed(task_id, attempt, seconds, said, retryable=False)
-            return
-        self._add(task_id, attempt, status="completed", result_data=result, execution_time=seconds)
+    def completed(self, task_id: str, attempt: int, seconds: float, result: str) -> None:
+        """`result` is JSON."""
+        self._add(task_id, attempt, result, status="completed", execution_time=seconds)
 
     def failed(self, task_id: str, attempt: int, seconds: float, error: str, *, retryable: bool) -> None:
         said = error.encode("utf-8", "replace").decode()[:4_000]
@@ -68,9 +58,11 @@ class Reports:
         """Somebody else may have it."""
         self._add(task_id, attempt, status="released")
 
-    def _add(self, task_id: str, attempt: int, **said: Any) -> None:
+    def _add(self, task_id: str, attempt: int, result: str | None = None, **said: Any) -> None:
         body = {"task_id": task_id, "attempt": attempt, "node_id": self._node, **said}
         text = json.dumps(body, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        if result is not None:
+            text = f'{text[:-1]},"result_data":{result}}}'
         self._waiting.append(_Report(task_id, attempt, text.encode()))
         self._none.clear()
         self._some.set()

@@ -5,47 +5,64 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator_client import calls
 from orchestrator_client.async_client import AsyncClient
-from orchestrator_client.attempts import Attempts, Key
+from orchestrator_client.attempts import Attempts
 from orchestrator_client.errors import NotFound, OrchestratorError, RateLimited, ServiceError, Unreachable
+from orchestrator_client.executor import Executor, ExecutorUnavailable, Room
 from orchestrator_client.handlers import Handler
 from orchestrator_client.machine import usage
+from orchestrator_client.notes import Notes
 from orchestrator_client.reports import Reports
 from orchestrator_client.wait import pause
 
-PROGRESS_SECONDS = 0.25  # between two messages about progress
+ANEW_SECONDS = 1.0  # between two registrations of a worker that is not known
+ROOM_SECONDS = 2.0  # between two looks at what an executor has room for
+MOST_SLOTS = 1_000  # that the service takes
 LAST_WORDS = 5.0  # seconds for reports when the worker ends
 _log = logging.getLogger("orchestrator_client.worker")
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Times in seconds; see `Worker`."""
+    """Times in seconds; see `Worker`. `concurrency` None: as much as the executor has room for."""
 
     node_id: str
     registration: Mapping[str, Any]
-    concurrency: int
+    concurrency: int | None
     grace: float
     wait: float
     heartbeat: float
 
 
 class Session:
-    def __init__(self, client: AsyncClient, handlers: Mapping[str, Handler], terms: Terms) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        handlers: Mapping[str, Handler],
+        terms: Terms,
+        executor: Executor | None = None,
+        opened: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`opened` is called when the executor is there."""
         self._client = client
+        self._handlers = handlers
         self._terms = terms
+        self._executor = executor
+        self._opened = opened
         self._reports = Reports(client, terms.node_id)
-        self._attempts = Attempts(handlers, terms.concurrency, self._reports, self._note)
-        self._progress: dict[Key, tuple[float | None, str]] = {}
-        self._some_progress = asyncio.Event()
+        self._notes = Notes(client, terms.node_id, self._cancel)
+        self._attempts = Attempts(handlers, terms.concurrency or 1, self._reports, self._notes, executor)
+        self._room: Room | None = None
+        self._gone: ExecutorUnavailable | None = None
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._interval = terms.heartbeat
+        self._registered = 0.0
 
     def stop(self) -> None:
         if self._stopping.is_set():
@@ -53,23 +70,41 @@ class Session:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Until `stop`. Raises OrchestratorError when the service refuses the first registration."""
-        registered: asyncio.Task[None] = asyncio.create_task(self._register_first())
-        if not await self._unless_stopped(registered):
-            return
-        loops = [asyncio.create_task(one()) for one in (self._pull, self._beat, self._tell, self._reports.run)]
+        """Until `stop`. Raises OrchestratorError when the service refuses the first registration, or there is nothing
+        to run handlers with."""
+        try:
+            if await self._unless_stopped(asyncio.create_task(self._begin())):
+                await self._work()
+        finally:
+            self._attempts.close()
+            if self._executor is not None:
+                self._executor.close()
+
+    async def _begin(self) -> None:
+        if self._executor is not None:
+            await self._executor.open(self._handlers)
+            self._opened()
+            self._take_room(await self._executor.room())
+        await self._register_first()
+
+    async def _work(self) -> None:
+        parts = [self._pull, self._beat, self._notes.run, self._reports.run]
+        if self._executor is not None:
+            parts.append(self._follow_room)
+        loops = [asyncio.create_task(one()) for one in parts]
         stop = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([stop, *loops], return_when=asyncio.FIRST_COMPLETED)
             for one in loops:
                 if one.done():
-                    one.result()  # loops never end: an error of ours
+                    one.result()  # loops do not end by themselves: an error of ours
             await self._drain()
+            if self._gone is not None:
+                raise self._gone
         finally:
             for task in (stop, *loops):
                 task.cancel()
             await asyncio.gather(stop, *loops, return_exceptions=True)
-            self._attempts.close()
 
     async def _unless_stopped(self, task: asyncio.Task[None]) -> bool:
         stop = asyncio.create_task(self._stopping.wait())
@@ -85,9 +120,54 @@ class Session:
     # Registration and heartbeats
 
     async def _register(self) -> None:
-        answer = await self._client.send(calls.register(self._terms.node_id, {**self._terms.registration, **usage()}))
+        body = {**self._terms.registration, **self._usage(), **self._offer()}
+        answer = await self._client.send(calls.register(self._terms.node_id, body))
+        self._registered = time.monotonic()
         self._interval = float(answer.get("heartbeat_interval") or self._terms.heartbeat)
         _log.info("registered as %s at %s", self._terms.node_id, self._client.base_url)
+
+    def _usage(self) -> dict[str, float]:
+        """Of what runs the handlers, as far as it is known."""
+        if self._room is None:
+            return usage()
+        return {"memory_mb": self._room.memory_mb} if self._room.memory_mb else {}
+
+    def _offer(self) -> dict[str, Any]:
+        """What an executor has room for. A type that it cannot run now may find another worker."""
+        if self._room is None or self._terms.concurrency is not None or not self._room.slots:
+            return {}
+        return {"max_concurrency": min(MOST_SLOTS, self._room.slots), "task_types": sorted(self._room.task_types)}
+
+    def _take_room(self, room: Room) -> None:
+        self._room = room
+        if self._terms.concurrency is None:
+            self._attempts.resize(min(MOST_SLOTS, room.slots))
+            _log.info("room for %d tasks of %s", room.slots, ", ".join(sorted(room.task_types)) or "no type")
+
+    async def _follow_room(self) -> None:
+        """Tells the service when an executor has room for more or less."""
+        assert self._executor is not None
+        told = self._room
+        while True:
+            await asyncio.sleep(ROOM_SECONDS)
+            try:
+                room = await self._executor.room()
+            except ExecutorUnavailable as error:
+                _log.error("%s Its tasks are given back.", error.message)
+                self._gone = error
+                self._stopping.set()
+                self._hurry.set()
+                return
+            if room != self._room:
+                self._take_room(room)
+            if self._room == told or self._stopping.is_set():
+                continue
+            try:
+                await self._register()
+            except OrchestratorError as error:
+                _log.warning("the service was not told of the room: %s", error.message)
+            else:
+                told = self._room
 
     async def _register_first(self) -> None:
         """Waits for a service that is not there yet; raises what it says when it does not want this worker."""
@@ -106,7 +186,7 @@ class Session:
 
     async def _again(self, error: OrchestratorError, what: str, failures: int) -> None:
         """After a failure: a service that does not know this worker is told; any other is asked again later."""
-        if isinstance(error, NotFound):
+        if isinstance(error, NotFound) and time.monotonic() - self._registered > ANEW_SECONDS:
             try:
                 await self._register()
             except OrchestratorError as refused:
@@ -124,14 +204,17 @@ class Session:
             if not self._attempts.task_ids and time.monotonic() - last < self._interval:
                 continue
             try:
-                answer = await self._client.send(calls.heartbeat(self._terms.node_id, usage()))
+                answer = await self._client.send(calls.heartbeat(self._terms.node_id, self._usage()))
             except OrchestratorError as error:
                 failures += 1
                 await self._again(error, "a heartbeat", failures)
                 continue
             failures, last = 0, time.monotonic()
             for one in answer.get("cancel", ()):
-                self._attempts.cancel(one["task_id"], one["attempt"])
+                self._cancel(one["task_id"], one["attempt"])
+
+    def _cancel(self, task_id: str, attempt: int) -> None:
+        self._attempts.cancel(task_id, attempt)
 
     # Tasks
 
@@ -160,31 +243,6 @@ class Session:
     def _known(self) -> list[str]:
         """Tasks that this worker has. What the service gave it besides was lost on the way."""
         return sorted({*self._attempts.task_ids, *self._reports.task_ids})
-
-    def _note(self, task_id: str, attempt: int, part: float | None, message: str) -> None:
-        self._progress[task_id, attempt] = (part, message)
-        self._some_progress.set()
-
-    async def _tell(self) -> None:
-        while True:
-            await self._some_progress.wait()
-            self._some_progress.clear()
-            noted, self._progress = self._progress, {}
-            await asyncio.gather(*(self._tell_one(key, *said) for key, said in noted.items()))
-            await asyncio.sleep(PROGRESS_SECONDS)
-
-    async def _tell_one(self, key: Key, part: float | None, message: str) -> None:
-        task_id, attempt = key
-        if task_id not in self._attempts.task_ids:
-            return
-        body = {"attempt": attempt, "node_id": self._terms.node_id, "progress": part, "message": message[:4_000]}
-        try:
-            unwanted = await self._client.send(calls.progress(task_id, body))
-        except OrchestratorError as error:
-            _log.debug("the progress of task %s was not taken: %s", task_id, error.message)
-        else:
-            if unwanted:
-                self._attempts.cancel(task_id, attempt)
 
     # The end
 

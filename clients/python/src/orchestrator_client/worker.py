@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from orchestrator_client.async_client import AsyncClient
+from orchestrator_client.executor import Executor
 from orchestrator_client.handlers import Handler
-from orchestrator_client.session import Session, Terms
+from orchestrator_client.resources import Resources
+from orchestrator_client.session import MOST_SLOTS, Session, Terms
 
 NODE_VARIABLE = "ORCHESTRATOR_NODE_ID"
+CONCURRENCY = 4
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -32,7 +35,8 @@ class Worker:
         worker.run()
 
     `url` and `api_key` as for `Client`. `node_id` is the worker's name (otherwise $ORCHESTRATOR_NODE_ID, then host and
-    process number). `concurrency`: tasks at a time. `capabilities` and `labels` are what tasks can ask for.
+    process number). `concurrency`: tasks at a time, 1 to 1,000; otherwise 4, or what the `executor`, such as
+    `RayCluster()`, has room for. `capabilities` and `labels` are what tasks can ask for.
     `grace`: seconds that running tasks have to finish when the worker is told to stop. `wait`: seconds of a long poll,
     at most 30. `heartbeat`: most seconds between heartbeats while tasks run, and so until a cancellation arrives.
     """
@@ -43,15 +47,16 @@ class Worker:
         api_key: str | None = None,
         *,
         node_id: str | None = None,
-        concurrency: int = 4,
+        concurrency: int | None = None,
         capabilities: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         grace: float = 30.0,
         wait: float = 20.0,
         heartbeat: float = 2.0,
+        executor: Executor | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise ValueError("concurrency: at least 1")
+        if concurrency is not None and not 1 <= concurrency <= MOST_SLOTS:
+            raise ValueError(f"concurrency: 1 to {MOST_SLOTS:,}")
         self.url = url
         self.api_key = api_key
         self.node_id = node_id or os.environ.get(NODE_VARIABLE) or own_name()
@@ -60,26 +65,37 @@ class Worker:
         self.grace = grace
         self.wait = min(wait, 30.0)
         self.heartbeat = heartbeat
+        self.executor = executor
         self.handlers: dict[str, Handler] = {}
         self._capabilities = frozenset(capabilities)
         self._session: Session | None = None
+        self._catches_signals = False
 
     @property
     def capabilities(self) -> frozenset[str]:
         return self._capabilities.union(*(handler.capabilities for handler in self.handlers.values()))
 
-    def task(self, task_type: str, *, capabilities: Iterable[str] = (), process: bool = False) -> Callable[[F], F]:
+    def task(
+        self,
+        task_type: str,
+        *,
+        capabilities: Iterable[str] = (),
+        process: bool = False,
+        resources: Mapping[str, Any] | None = None,
+    ) -> Callable[[F], F]:
         """The function runs tasks of this type. It takes their input data, and a `TaskContext` if it has a second
         parameter; what it returns is the result, and any exception fails the attempt (`Permanent`: the task).
 
         An `async def` runs in the worker's event loop; a plain function in a thread, or with `process` in a process of
-        its own pool (then it must be importable by name and takes the input data only). Raises TypeError, ValueError.
+        its own pool (then it must be importable by name and takes the input data only). `resources`, for an executor:
+        `num_cpus` (otherwise 1), `num_gpus`, `memory` in bytes, `custom` {name: amount}. Raises TypeError, ValueError.
         """
 
         def add(function: F) -> F:
             if task_type in self.handlers:
                 raise ValueError(f"tasks of type {task_type!r} have a handler already")
-            self.handlers[task_type] = Handler.of(task_type, function, frozenset(capabilities), process)
+            wanted = Resources.of(resources)
+            self.handlers[task_type] = Handler.of(task_type, function, frozenset(capabilities), process, wanted)
             return function
 
         return add
@@ -97,7 +113,7 @@ class Worker:
             raise RuntimeError("the worker runs already")
         # Each pull and each report tells what to do about its failure itself.
         async with AsyncClient(self.url, self.api_key, retries=0) as client:
-            self._session = Session(client, self.handlers, self._terms())
+            self._session = Session(client, self.handlers, self._terms(), self.executor, self._catch_signals)
             try:
                 await self._session.run()
             finally:
@@ -109,24 +125,36 @@ class Worker:
             self._session.stop()
 
     def _terms(self) -> Terms:
-        registration = {
+        registration: dict[str, Any] = {
             "mode": "pull",
             "host": socket.gethostname()[:200] or "localhost",
             "node_type": "worker",
             "capabilities": sorted(self.capabilities),
             "task_types": sorted(self.handlers),
             "labels": self.labels,
-            "max_concurrency": self.concurrency,
         }
-        return Terms(self.node_id, registration, self.concurrency, self.grace, self.wait, self.heartbeat)
+        concurrency = self.concurrency
+        if concurrency is None and self.executor is None:
+            concurrency = CONCURRENCY
+        registration["max_concurrency"] = concurrency or 1
+        return Terms(self.node_id, registration, concurrency, self.grace, self.wait, self.heartbeat)
 
     async def _run_with_signals(self) -> None:
+        self._catches_signals = True
+        try:
+            self._catch_signals()
+            await self.serve()
+        finally:
+            self._catches_signals = False
+
+    def _catch_signals(self) -> None:
+        """Also when an executor is open: it may have taken them for itself."""
+        if not self._catches_signals:
+            return
         loop = asyncio.get_running_loop()
-        caught = (signal.SIGTERM, signal.SIGINT)
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread, not Unix
-            for one in caught:
+            for one in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(one, self.stop)
-        await self.serve()
 
 
 def own_name() -> str:

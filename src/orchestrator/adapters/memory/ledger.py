@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from heapq import nlargest, nsmallest
 from time import monotonic
 
@@ -106,7 +105,7 @@ class MemoryLedger:
         return len(gone)
 
     def _give(self, tasks: list[Task], owner: str) -> tuple[Task, ...]:
-        given = tuple(replace(task, owner=owner, version=task.version + 1) for task in tasks)
+        given = tuple(task._replace(owner=owner, version=task.version + 1) for task in tasks)
         self._tasks.update((task.id, task) for task in given)
         return given
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
+from orchestrator.adapters.sql import artifact_tables, registry_tables, tables
 from orchestrator.adapters.sql.database import Database
 from orchestrator.domain.errors import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 Action = Callable[[Config, str], None]
+MODULES = (tables, registry_tables, artifact_tables)  # to import them is to have their tables in the metadata
 LOCK = 0x6F726368  # "orch": the advisory lock of PostgreSQL under which one process migrates
 
 
@@ -48,6 +54,56 @@ async def upgrade(database: Database) -> None:
         await _migrate(database, command.upgrade, "head")
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One step of the schema; `text` says what it is about."""
+
+    revision: str
+    text: str
+
+
+def head() -> str:
+    """The revision of this release."""
+    return ScriptDirectory.from_config(configuration()).get_current_head() or ""
+
+
+def history() -> list[Revision]:
+    """All revisions, the oldest first."""
+    scripts = ScriptDirectory.from_config(configuration()).walk_revisions()
+    return [Revision(one.revision, one.doc) for one in scripts][::-1]
+
+
+async def differences(database: Database) -> list[str]:
+    """What of the tables and indexes is not as this release makes them; empty when all is well."""
+
+    def compare(connection: sa.Connection) -> list[str]:
+        options = {"compare_type": True, "compare_server_default": True, "include_object": compared}
+        context = MigrationContext.configure(connection, opts=options)
+        return [_told(one) for one in compare_metadata(context, MODULES[0].metadata)]
+
+    async with database.read() as connection:
+        return await connection.run_sync(compare)
+
+
+def compared(_item: object, name: str | None, kind: str, reflected: bool, _other: object) -> bool:
+    """GIN indexes are PostgreSQL's alone; the tables are the same for both databases."""
+    return not (kind == "index" and reflected and (name or "").endswith("_gin"))
+
+
+def _told(difference: Any) -> str:
+    """Alembic tells a change as a tuple, and those of columns as a list of them."""
+    if isinstance(difference, list):
+        return "; ".join(_told(one) for one in difference)
+    what, *rest = difference
+    names = [getattr(one, "name", one) for one in rest if isinstance(one, str) or getattr(one, "name", None)]
+    return " ".join([str(what).replace("_", " "), *map(str, names)])
+
+
+async def upgrade_to(database: Database, target: str) -> None:
+    """Brings the schema to a revision that may not be the newest. Raises ConfigurationError for an unknown one."""
+    await _migrate(database, command.upgrade, target)
+
+
 async def downgrade(database: Database, target: str = "base") -> None:
     """Takes the schema back. What only the newer revision can hold is lost."""
     await _migrate(database, command.downgrade, target)
@@ -58,7 +114,10 @@ async def _migrate(database: Database, action: Action, target: str) -> None:
     async with database.write() as connection:
         if database.dialect == "postgresql":
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
-        await connection.run_sync(lambda sync: action(configuration(sync), target))
+        try:
+            await connection.run_sync(lambda sync: action(configuration(sync), target))
+        except CommandError as error:
+            raise ConfigurationError(f"{database.location}: {error}") from error
 
 
 def _revision(connection: sa.Connection) -> str:

@@ -10,9 +10,11 @@ import sqlalchemy as sa
 
 from orchestrator.adapters.sql import schema
 from orchestrator.adapters.sql.aliases import SqlAliases
+from orchestrator.adapters.sql.artifacts import SqlArtifacts, SqlUploads
 from orchestrator.adapters.sql.bans import SqlBans
 from orchestrator.adapters.sql.breakers import SqlBreakers
 from orchestrator.adapters.sql.database import BUSY_TIMEOUT, Database, open_database
+from orchestrator.adapters.sql.event_log import PostgresEventLog, SqliteEventLog
 from orchestrator.adapters.sql.history import SqlHistory
 from orchestrator.adapters.sql.keys import SqlKeys
 from orchestrator.adapters.sql.ledger import PostgresLedger, SqliteLedger
@@ -20,21 +22,33 @@ from orchestrator.adapters.sql.location import SqliteFile, locate
 from orchestrator.adapters.sql.model_jobs import SqlModelJobs
 from orchestrator.adapters.sql.nodes import SqlNodes
 from orchestrator.adapters.sql.overrides import SqlOverrides
+from orchestrator.adapters.sql.registry_nodes import SqlRegistryNodes
 from orchestrator.adapters.sql.schedules import SqlSchedules
+from orchestrator.adapters.sql.switches import SqlSwitches
 from orchestrator.adapters.sql.tables import meta
+from orchestrator.adapters.sql.task_logs import SqlTaskLogs
+from orchestrator.adapters.sql.tool_reports import SqlToolReports
+from orchestrator.adapters.sql.tool_upkeep import SqlToolUpkeep
+from orchestrator.adapters.sql.tools import SqlTools
 from orchestrator.adapters.sql.webhooks import SqlWebhooks
 from orchestrator.adapters.sql.workers import SqlWorkers
 from orchestrator.ports.aliases import AliasStore
+from orchestrator.ports.artifacts import ArtifactStore, UploadStore
 from orchestrator.ports.bans import BanStore
 from orchestrator.ports.breakers import BreakerStore
+from orchestrator.ports.event_log import EventLog
 from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
 from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
 from orchestrator.ports.overrides import OverrideStore
+from orchestrator.ports.registry_nodes import RegistryNodeStore
 from orchestrator.ports.schedules import ScheduleStore
+from orchestrator.ports.switches import SwitchStore
 from orchestrator.ports.task_archive import TaskArchive
+from orchestrator.ports.task_logs import TaskLogStore
+from orchestrator.ports.tools import ToolReports, ToolStore, ToolUpkeep
 from orchestrator.ports.webhooks import WebhookStore
 from orchestrator.ports.workers import WorkerStore
 
@@ -44,7 +58,12 @@ INSTANCE = "instance_id"
 class SqlStorage:
     """`Storage` on SQLite or PostgreSQL."""
 
-    def __init__(self, database: Database, ledger: SqliteLedger | PostgresLedger) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: SqliteLedger | PostgresLedger,
+        event_log: SqliteEventLog | PostgresEventLog,
+    ) -> None:
         self._database = database
         self.nodes: NodeStore = SqlNodes(database)
         self.bans: BanStore = SqlBans(database)
@@ -56,7 +75,16 @@ class SqlStorage:
         self.model_jobs: ModelJobStore = SqlModelJobs(database)
         self.workers: WorkerStore = SqlWorkers(database)
         self.schedules: ScheduleStore = SqlSchedules(database)
+        self.switches: SwitchStore = SqlSwitches(database)
         self.webhooks: WebhookStore = SqlWebhooks(database)
+        self.registry_nodes: RegistryNodeStore = SqlRegistryNodes(database)
+        self.tools: ToolStore = SqlTools(database)
+        self.tool_upkeep: ToolUpkeep = SqlToolUpkeep(database)
+        self.tool_reports: ToolReports = SqlToolReports(database)
+        self.event_log: EventLog = event_log
+        self.task_logs: TaskLogStore = SqlTaskLogs(database)
+        self.artifacts: ArtifactStore = SqlArtifacts(database)
+        self.uploads: UploadStore = SqlUploads(database)
         self.ledger: Ledger = ledger
         self.task_archive: TaskArchive = ledger
         self.instance_id = ""
@@ -90,13 +118,17 @@ async def open_sql_storage(url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> A
     location = locate(url)
     async with open_database(location, busy_timeout) as database:
         ledger: SqliteLedger | PostgresLedger
+        event_log: SqliteEventLog | PostgresEventLog
         if isinstance(location, SqliteFile):
             ledger = SqliteLedger(location, busy_timeout, database.turn)
+            event_log = SqliteEventLog(database, location, busy_timeout)
         else:
             ledger = PostgresLedger(location)
+            event_log = PostgresEventLog(database, location)
         try:
-            storage = SqlStorage(database, ledger)
+            storage = SqlStorage(database, ledger, event_log)
             await storage.upgrade()
             yield storage
         finally:
+            await event_log.close()
             await ledger.close()

@@ -194,6 +194,7 @@ tasks_finished = sa.Table(
     sa.Column("performance", sa.Text),
     _time("finished_at"),
     sa.Index("ix_tasks_finished_state", "state", "seq"),
+    *(sa.Index(f"ix_tasks_finished_{name}", name, "state", "seq") for name in ("type", "node", "principal")),
     sa.Index(
         "ix_tasks_finished_callback",
         "finished_at",
@@ -226,6 +227,43 @@ task_counts = sa.Table(
 )
 
 replicas = sa.Table("replicas", metadata, _text("id", key=True), _time("until"))
+
+switches = sa.Table("switches", metadata, _text("name", key=True), _time("off_since"))
+
+# Events. A row of `event_batches` holds all that one process had to tell at a moment; the one row of `event_head` gives
+# the numbers, and whoever changes it is alone until its transaction ends: numbers are in the order of the commits.
+event_head = sa.Table(
+    "event_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False, nullable=False),
+    *(_count(name) for name in ("last", "forgotten", "size")),
+)
+
+event_batches = sa.Table(
+    "event_batches",
+    metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    _time("at"),
+    _count("count"),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index("ix_event_batches_at", "at"),
+)
+
+event_writers = sa.Table("event_writers", metadata, _text("owner", key=True), _count("serial"), _time("at"))
+
+# Log lines of tasks, as many in a row as came at once: `lines` is a list of [at, level, message].
+task_log_heads = sa.Table(
+    "task_log_heads", metadata, _text("task", key=True), *(_count(name) for name in ("last", "dropped", "size"))
+)
+
+task_logs = sa.Table(
+    "task_logs",
+    metadata,
+    _text("task", key=True),
+    sa.Column("first", sa.BigInteger, primary_key=True, autoincrement=False, nullable=False),
+    *(_count(name) for name in ("count", "attempt", "size")),
+    _text("lines"),
+)
 
 
 # History. Texts that occur again and again are numbers of `names`, 0 for the empty one; times in microseconds.

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from orchestrator.domain.errors import Conflict
 from orchestrator.domain.storable import plain_text
 from orchestrator.domain.task.state import TaskEvent, TaskState, after
@@ -114,8 +112,7 @@ def cancel(task: Task, now: float, reason: str = "") -> Task:
 def replay(task: Task, owner: str) -> Task:
     """A finished task from the start. Its attempts go on counting: an old node's late word is still refused."""
     state = after(task.state, TaskEvent.REPLAY)
-    blank = Task(task.spec, state, owner=owner, attempt=task.attempt, replays=task.replays + 1)
-    return replace(blank, version=task.version + 1)
+    return Task(task.spec, state, task.version + 1, owner=owner, attempt=task.attempt, replays=task.replays + 1)
 
 
 def due(task: Task) -> float | None:
@@ -143,4 +140,4 @@ def _end(task: Task, state: TaskState, now: float, reason: str) -> Task:
 
 
 def _next(task: Task, state: TaskState, **changes: object) -> Task:
-    return replace(task, state=state, version=task.version + 1, **changes)  # type: ignore[arg-type]
+    return task._replace(state=state, version=task.version + 1, **changes)  # type: ignore[arg-type]

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 from itertools import chain
+from typing import NamedTuple
 
 from orchestrator.domain.task.requirements import TaskClass
 from orchestrator.domain.task.task import LOWEST
@@ -28,8 +28,7 @@ _PRIORITIES = range(1, LOWEST + 1)
 HasRoom = Callable[[int], bool]  # by the class's number
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """One task of the set. `number` is its class's, `seq` orders tasks as they came."""
 
     id: str
@@ -93,6 +92,7 @@ class _Share:
         self.listed: dict[int, Place] = {}
 
     def add(self, ready: Ready, blocked: bool) -> None:
+        """`blocked`: its class is set aside, and is not listed before `show`."""
         place, number = (ready.seq, ready.id), ready.number
         lane = self.lanes.get(number)
         if lane is None:
@@ -120,16 +120,18 @@ class _Share:
             self.listed[number] = place
             heappush(self.heads, (place, number))
 
-    def head(self, has_room: HasRoom, blocked: set[int]) -> Ready | None:
+    def head(self, has_room: HasRoom, aside: _Aside) -> Ready | None:
         heads, listed = self.heads, self.listed
         while heads:
             place, number = heads[0]
             lane = self.lanes.get(number)
             if listed.get(number) != place:
                 heappop(heads)
-            elif lane is None or number in blocked:
+            elif lane is None or number in aside.shares:
                 heappop(heads)
                 del listed[number]
+                if lane is not None:
+                    aside.shares[number].add(self)
             else:
                 first = lane.first()
                 if (first.seq, first.id) != place:
@@ -138,8 +140,35 @@ class _Share:
                 elif has_room(number):
                     return first
                 else:
-                    blocked.add(number)
+                    aside.put(number)
         return None
+
+
+class _Aside:
+    """The classes that are set aside, and for each priority how many others have ready tasks: where there are none,
+    nobody need be asked."""
+
+    __slots__ = ("counts", "others", "shares")
+
+    def __init__(self) -> None:
+        self.shares: dict[int, set[_Share]] = {}  # by class: who has tasks of it that are not listed
+        # How many tasks of each priority each class has, where it has any.
+        self.counts: dict[int, dict[int, int]] = {priority: {} for priority in _PRIORITIES}
+        self.others: dict[int, int] = dict.fromkeys(_PRIORITIES, 0)
+
+    def put(self, number: int) -> None:
+        if number not in self.shares:
+            self.shares[number] = set()
+            for priority, counts in self.counts.items():
+                if number in counts:
+                    self.others[priority] -= 1
+
+    def take_back(self, number: int) -> None:
+        for share in self.shares.pop(number):
+            share.show(number)
+        for priority, counts in self.counts.items():
+            if number in counts:
+                self.others[priority] += 1
 
 
 class ReadySet:
@@ -156,8 +185,7 @@ class ReadySet:
         self._served: dict[str, int] = {}  # when each principal was served last, as a number that only grows
         self._turn = 0
         self._passed: dict[int, int] = dict.fromkeys(_PRIORITIES, 0)
-        self._blocked: set[int] = set()
-        self._count: Counter[int] = Counter()  # by class
+        self._aside = _Aside()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -176,8 +204,14 @@ class ReadySet:
     def add(self, ready: Ready) -> None:
         """A task that comes back with its old `seq` goes before those of its class that came later."""
         self._tasks[ready.id] = ready
-        self._count[ready.number] += 1
-        shares = self._shares[ready.priority]
+        number, priority, aside = ready.number, ready.priority, self._aside
+        counts = aside.counts[priority]
+        count = counts.get(number, 0)
+        counts[number] = count + 1
+        hidden = aside.shares.get(number)
+        if not count and hidden is None:
+            aside.others[priority] += 1
+        shares = self._shares[priority]
         share = shares.get(ready.principal)
         if share is None:
             share = shares[ready.principal] = _Share()
@@ -187,17 +221,28 @@ class ReadySet:
             if ready.principal not in self._listed[ready.priority]:
                 self._listed[ready.priority].add(ready.principal)
                 heappush(self._turns[ready.priority], (self._served[ready.principal], ready.principal))
-        share.add(ready, ready.number in self._blocked)
+        share.add(ready, hidden is not None)
+        if hidden is not None:
+            hidden.add(share)
 
     def discard(self, task_id: str) -> bool:
         """Takes a task out. False when it is not here."""
         ready = self._tasks.pop(task_id, None)
         if ready is None:
             return False
-        self._count[ready.number] -= 1
-        shares = self._shares[ready.priority]
+        number, priority, aside = ready.number, ready.priority, self._aside
+        shares = self._shares[priority]
         share = shares[ready.principal]
         share.discard(ready)
+        hidden = aside.shares.get(number)
+        if hidden is not None and number not in share.lanes:
+            hidden.discard(share)
+        counts = aside.counts[priority]
+        counts[number] -= 1
+        if not counts[number]:
+            del counts[number]
+            if hidden is None:
+                aside.others[priority] -= 1
         if not share.lanes:
             del shares[ready.principal]
             if not any(ready.principal in others for others in self._shares.values()):
@@ -224,21 +269,20 @@ class ReadySet:
 
     def set_aside(self, number: int) -> None:
         """No node takes this class just now, whatever room there is."""
-        self._blocked.add(number)
+        self._aside.put(number)
 
     def unblock(self, has_room: HasRoom) -> None:
         """Looks again at the classes that were set aside."""
-        for number in [number for number in self._blocked if has_room(number)]:
-            self._blocked.discard(number)
-            for shares in self._shares.values():
-                for share in shares.values():
-                    share.show(number)
+        for number in [number for number in self._aside.shares if has_room(number)]:
+            self._aside.take_back(number)
 
     def by_class(self) -> Iterator[tuple[TaskClass, int]]:
         """How many tasks of each class are ready."""
-        for number, count in self._count.items():
-            if count:
-                yield self.classes[number], count
+        found: Counter[int] = Counter()
+        for counts in self._aside.counts.values():
+            found.update(counts)
+        for number, count in found.items():
+            yield self.classes[number], count
 
     def ahead(self, task_id: str) -> int | None:
         """How many ready tasks of its class have a better priority or came earlier; None when it is not here. Costs
@@ -260,10 +304,10 @@ class ReadySet:
 
     def _head(self, priority: int, has_room: HasRoom) -> Ready | None:
         """By turn. A principal whose classes have no room keeps its turn."""
-        turns, shares = self._turns[priority], self._shares[priority]
+        turns, shares, aside = self._turns[priority], self._shares[priority], self._aside
         without: list[tuple[int, str]] = []
         found: Ready | None = None
-        while turns and found is None:
+        while turns and found is None and aside.others[priority]:
             turn, principal = turns[0]
             share = shares.get(principal)
             if share is None:
@@ -272,7 +316,7 @@ class ReadySet:
             elif turn != self._served[principal]:
                 heapreplace(turns, (self._served[principal], principal))
             else:
-                found = share.head(has_room, self._blocked)
+                found = share.head(has_room, aside)
                 if found is None:
                     without.append(heappop(turns))
         for item in without:

@@ -19,6 +19,8 @@ class TaskState(StrEnum):
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
 
+    __hash__ = str.__hash__  # an enum's own is written in Python, and states are looked up with every change
+
     @property
     def finished(self) -> bool:
         return self in FINISHED
@@ -26,7 +28,7 @@ class TaskState(StrEnum):
     @property
     def active(self) -> bool:
         """Whether an attempt is under way."""
-        return self in (TaskState.ASSIGNED, TaskState.RUNNING)
+        return self is TaskState.ASSIGNED or self is TaskState.RUNNING
 
 
 FINISHED = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.TIMEOUT, TaskState.CANCELLED})
@@ -45,6 +47,8 @@ class TaskEvent(StrEnum):
     RELEASE = "release"  # the attempt is taken back without blame
     CANCEL = "cancel"
     REPLAY = "replay"
+
+    __hash__ = str.__hash__
 
 
 def _table() -> dict[tuple[TaskState, TaskEvent], TaskState]:

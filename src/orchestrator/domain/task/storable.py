@@ -48,22 +48,33 @@ def check_progress(task: Task) -> None:
 
 
 def _keys(*keys: str) -> None:
+    joined = "".join(keys)
+    if len(joined) <= KEY_LIMIT and _is_plain(joined):
+        return
     for key in keys:
         if not is_key(key):
             raise InvalidRequest(f"a name is over {KEY_LIMIT} characters or not plain text")
 
 
 def _texts(*texts: str) -> None:
+    if _is_plain("".join(texts)):
+        return
     for text in texts:
         if text and not is_text(text):
             raise InvalidRequest(_TEXT)
 
 
+def _is_plain(text: str) -> bool:
+    """Whether a look tells that every part of the text can be held; most texts are of this kind."""
+    return text.isascii() and "\0" not in text
+
+
 def _document(document: bytes) -> None:
-    try:
-        document.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(_TEXT) from error
+    if not document.isascii():
+        try:
+            document.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(_TEXT) from error
     if b"\0" in document:
         raise InvalidRequest(_TEXT)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from orchestrator.domain.task.requirements import TaskClass
 from orchestrator.domain.task.state import TaskState
@@ -34,8 +35,7 @@ class Backoff:
         return nominal * (0.75 + 0.5 * rand)
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSpec:
+class TaskSpec(NamedTuple):
     """What was submitted; never changes. Times are seconds since the epoch, spans seconds.
 
     `seq` orders tasks as they came. `input`, `metadata` and `requirements` are JSON as it was given; `of` is what was
@@ -67,8 +67,7 @@ class TaskSpec:
         return self.of.type
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """A task as it is now.
 
     `attempt` counts assignments and is the fencing token of the current one: whoever reports on an attempt must name

@@ -15,12 +15,15 @@ from orchestrator.domain.errors import OrchestratorError
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.access_keys import keys
 from orchestrator.entrypoints.cli.analytics import analytics
+from orchestrator.entrypoints.cli.artifacts import artifacts
 from orchestrator.entrypoints.cli.bans import bans
 from orchestrator.entrypoints.cli.breakers import breakers
 from orchestrator.entrypoints.cli.chat import chat
 from orchestrator.entrypoints.cli.completion import completion
 from orchestrator.entrypoints.cli.configuration_versions import config
+from orchestrator.entrypoints.cli.db import db
 from orchestrator.entrypoints.cli.doctor import doctor
+from orchestrator.entrypoints.cli.events import events
 from orchestrator.entrypoints.cli.failure import DONE, INTERRUPTED, described, exit_code, told
 from orchestrator.entrypoints.cli.importing import importing
 from orchestrator.entrypoints.cli.logs import logs
@@ -29,12 +32,14 @@ from orchestrator.entrypoints.cli.nodes import nodes
 from orchestrator.entrypoints.cli.options import PLAIN, Format
 from orchestrator.entrypoints.cli.queue import queue
 from orchestrator.entrypoints.cli.recovery import recovery
+from orchestrator.entrypoints.cli.registry import registry
 from orchestrator.entrypoints.cli.requests import requests
-from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, Serve
+from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, SchemaWork, Serve
 from orchestrator.entrypoints.cli.schedules import schedules
 from orchestrator.entrypoints.cli.start import start
 from orchestrator.entrypoints.cli.status import status
 from orchestrator.entrypoints.cli.tasks import tasks
+from orchestrator.entrypoints.cli.webhooks import webhooks
 from orchestrator.entrypoints.cli.worker import worker
 from orchestrator.entrypoints.cli.workers import workers
 
@@ -61,6 +66,8 @@ SHOWN_BY = {
     "workers": "list",
     "tasks": "list",
     "schedules": "list",
+    "artifacts": "list",
+    "webhooks": "list",
     "models": "list",
     "queue": "show",
     "breakers": "list",
@@ -69,6 +76,7 @@ SHOWN_BY = {
     "keys": "list",
     "requests": "list",
     "analytics": "summary",
+    "db": "current",
 }
 
 app = App(
@@ -87,6 +95,9 @@ for command in (
     worker,
     tasks,
     schedules,
+    artifacts,
+    events,
+    webhooks,
     models,
     chat,
     queue,
@@ -99,6 +110,8 @@ for command in (
     logs,
     requests,
     analytics,
+    registry,
+    db,
     doctor,
     completion,
 ):
@@ -122,11 +135,13 @@ def version(*, form: Format = PLAIN) -> None:
         output.print_text(f"orchestrator {__version__} (Python {python})")
 
 
-def main(*, serve: Serve, look_at_storage: LookAtStorage, arguments: Sequence[str] | None = None) -> int:
+def main(
+    *, serve: Serve, look_at_storage: LookAtStorage, schema: SchemaWork, arguments: Sequence[str] | None = None
+) -> int:
     """Runs one command and returns its exit status (see `failure`); the rest is explained at `Runtime`."""
     tokens = _completed(list(sys.argv[1:] if arguments is None else arguments))
     try:
-        return _run(tokens, Runtime(serve, look_at_storage, app))
+        return _run(tokens, Runtime(serve, look_at_storage, schema, app))
     except (OrchestratorError, CycloptsError) as error:
         if "--json" in tokens:
             output.print_json(described(error))

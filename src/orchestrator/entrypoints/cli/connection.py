@@ -20,6 +20,7 @@ from orchestrator.entrypoints.cli.options import API_KEY_VARIABLE, Remote
 from orchestrator.settings import loopback
 
 ADMIN = "/api/orchestrator"
+SEND_TIMEOUT = 120.0  # seconds without progress while bytes are sent
 _ENVELOPE = ("error", "code", "retryable")
 _PERMISSION = re.compile(r"permission '([a-z.]+)'")
 
@@ -82,6 +83,23 @@ class Connection:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         with self._translated():
             answer = self._client.request(method, path, json=body, params=given or None)
+        if answer.is_error:
+            raise refusal(answer.status_code, answer.content)
+        return self._object(answer.content)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        content: bytes | Iterator[bytes],
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Sends bytes as they are; the JSON object that was answered."""
+        with self._translated():
+            answer = self._client.request(
+                method, path, content=content, headers=headers, params=query or None, timeout=SEND_TIMEOUT
+            )
         if answer.is_error:
             raise refusal(answer.status_code, answer.content)
         return self._object(answer.content)

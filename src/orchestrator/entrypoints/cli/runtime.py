@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from cyclopts import App, Parameter
 
@@ -26,16 +26,19 @@ class RunningService(Protocol):
 Started = Callable[[RunningService, int], None]
 Serve = Callable[[Loaded, Started], None]
 LookAtStorage = Callable[[Settings], str]
+SchemaWork = Callable[[Settings, str, str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """`serve(loaded, started)` runs the service until it is told to stop and calls `started(service, port)` when it
-    listens; `look_at_storage(settings)` says in what state the database is, and changes nothing. Both raise
-    ConfigurationError and StorageUnavailable. `app` is the command line itself."""
+    listens; `look_at_storage(settings)` says in what state the database is, and changes nothing;
+    `schema(settings, action, revision)` is `orchestrator.database.work`. All raise ConfigurationError and
+    StorageUnavailable. `app` is the command line itself."""
 
     serve: Serve
     look_at_storage: LookAtStorage
+    schema: SchemaWork
     app: App
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cyclopts import Group, Parameter
-from rich.progress import track
+from rich.progress import Progress, track
 
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.confirm import confirm
 from orchestrator.entrypoints.cli.connection import Connection, segment
 from orchestrator.entrypoints.cli.failure import CommandFailed, Refused, WrongUsage
-from orchestrator.entrypoints.cli.options import Remote
+from orchestrator.entrypoints.cli.options import Flag, Remote, Seconds
 
 TASKS = "/api/v1/tasks"
+BULK = f"{TASKS}/bulk"
 PAGE = 1_000
+BIT = 0.5  # seconds between two looks at how far it is
 
 
 @Parameter(name="*", group=Group("Choice", sort_key=50))
@@ -31,36 +34,73 @@ class Choice:
     type: str = ""
     """Type of the tasks."""
 
+    node: str = ""
+    """Node that has or had them."""
 
-def chosen(
-    connection: Connection, ids: Sequence[str], choice: Choice | None, lists: Sequence[str], what: str, yes: bool
-) -> list[str]:
-    """The ids. For a choice the person is told how many and asked. Raises WrongUsage, CommandFailed."""
-    status, kind = (choice.status, choice.type) if choice is not None else ("", "")
-    if ids:
-        if status or kind:
-            raise WrongUsage("Either ids, or --status and --type.")
-        return list(ids)
-    if not (status or kind):
-        raise WrongUsage("Which tasks? Give ids, or --status or --type.")
-    found = [one for name in (status,) if name for one in listed(connection, name, kind)]
-    if not status:
-        found = [one for name in lists for one in listed(connection, name, kind)]
-    if found:
-        confirm(f"{what.capitalize()} {len(found):,} task{'s' if len(found) != 1 else ''}?", yes)
-    return found
+    submitted_by: str | None = None
+    """Id of the principal that submitted them."""
+
+    older_than: Seconds | None = None
+    """Submitted longer ago than this, in seconds or as in 2h."""
+
+    all: Flag = False
+    """All that the command can be done to, when nothing else chooses."""
+
+    def filter(self) -> dict[str, Any]:
+        """As the API has it."""
+        before = None if self.older_than is None else time.time() - self.older_than
+        found = {"status": self.status, "type": self.type, "node": self.node}
+        return {name: value for name, value in found.items() if value} | {
+            name: value for name, value in (("principal", self.submitted_by), ("before", before)) if value is not None
+        }
 
 
-def listed(connection: Connection, status: str, kind: str) -> list[str]:
-    """The ids of all tasks with the status, page by page."""
-    found: list[str] = []
-    before: int | None = None
-    while True:
-        page = connection.get(TASKS, status=status, task_type=kind or None, limit=PAGE, before=before)
-        found += [task["task_id"] for group in page["tasks"].values() for task in group]
-        before = page["next"]
-        if before is None:
-            return found
+def only_ids(choice: Choice | None) -> None:
+    """Raises WrongUsage for ids and a choice."""
+    if choice is not None and (choice.filter() or choice.all):
+        raise WrongUsage("Either ids, or a choice such as --status and --type.")
+
+
+def together(
+    connection: Connection, remote: Remote, choice: Choice | None, action: str, reason: str, yes: bool, did: str
+) -> None:
+    """Does it with all of a choice, when the person has agreed to their number. Raises WrongUsage, CommandFailed."""
+    wanted = choice.filter() if choice is not None else {}
+    if choice is None or not (wanted or choice.all):
+        raise WrongUsage("Which tasks? Give ids, or --status, --type, --node, --submitted-by, --older-than or --all.")
+    body = {"action": action, "filter": wanted, "all": not wanted}
+    counted = connection.call("POST", BULK, {**body, "dry_run": True})
+    count = counted["count"]
+    if count:
+        least = "" if counted["exact"] else "at least "
+        confirm(f"{action.capitalize()} {least}{count:,} task{'s' if count != 1 else ''}?", yes)
+        run = connection.call("POST", BULK, {**body, "wait": 0.0} | ({"reason": reason} if reason else {}))["bulk"]
+        run = _followed(connection, remote, run)
+    else:
+        run = {"done": 0, "skipped": 0, "state": "done", "error": None}
+    if remote.json:
+        output.print_json({"count": run["done"], **run})
+    else:
+        more = f" {run['skipped']:,} had changed meanwhile." if run["skipped"] else ""
+        output.say(f"{run['done']:,} task{'s' if run['done'] != 1 else ''} {did}.{more}")
+    if run["state"] != "done":
+        raise CommandFailed(f"It was {run['state']} before the end{': ' + run['error'] if run['error'] else ''}.")
+
+
+def _followed(connection: Connection, remote: Remote, run: dict[str, Any]) -> dict[str, Any]:
+    """The run at its end. Ctrl-C stops it."""
+    path = f"{BULK}/{segment(run['bulk_id'])}"
+    show = sys.stderr.isatty() and not remote.json
+    with Progress(console=output.err(), transient=True, disable=not show) as progress:
+        bar = progress.add_task(run["action"], total=run["total"])
+        try:
+            while run["state"] == "running":
+                run = connection.get(path, wait=BIT)["bulk"]
+                progress.update(bar, completed=run["done"] + run["skipped"])
+        except KeyboardInterrupt:
+            connection.call("POST", f"{path}/stop")
+            raise
+    return run
 
 
 def each(

@@ -9,15 +9,16 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from orchestrator.entrypoints.cli import dead_letters, output, task_watch
+from orchestrator.entrypoints.cli import dead_letters, output, task_logs, task_watch
 from orchestrator.entrypoints.cli.connection import Connection, segment
 from orchestrator.entrypoints.cli.failure import WrongUsage
 from orchestrator.entrypoints.cli.nodes import done
 from orchestrator.entrypoints.cli.options import HERE, Flag, Remote, Seconds, Yes
-from orchestrator.entrypoints.cli.task_choice import TASKS, Choice, chosen, each
+from orchestrator.entrypoints.cli.task_choice import TASKS, Choice, each, only_ids, together
 
 tasks = App(name="tasks", help="Tasks: submit, list, watch, cancel, retry and explain them.")
 tasks.command(task_watch.watch)
+tasks.command(task_logs.logs)
 tasks.command(dead_letters.dead_letter)
 Names = Annotated[tuple[str, ...], Parameter(negative=())]
 COLUMNS = ("id", "type", "state", "priority", "node", "attempt", "age", "note")
@@ -185,20 +186,23 @@ def cancel(*ids: str, choice: Choice | None = None, reason: str = "", yes: Yes =
 
     - `orchestrator tasks cancel task_0123456789ab`
     - `orchestrator tasks cancel --status pending --type resize`
+    - `orchestrator tasks cancel --node node-001 --older-than 2h --yes`
 
     Parameters
     ----------
     ids
-        Ids of the tasks; otherwise --status or --type choose them.
+        Ids of the tasks; otherwise the choice below, whose number is shown first.
     reason
         Kept with the tasks.
     yes
         Do not ask.
     """
     with Connection(remote) as connection:
-        found = chosen(connection, ids, choice, ("pending", "active"), "cancel", yes)
-        body = {"reason": reason} if reason else {}
-        each(connection, remote, found, "cancel", body, "cancelled")
+        if ids:
+            only_ids(choice)
+            each(connection, remote, ids, "cancel", {"reason": reason} if reason else {}, "cancelled")
+        else:
+            together(connection, remote, choice, "cancel", reason, yes, "cancelled")
 
 
 @tasks.command
@@ -213,13 +217,16 @@ def retry(*ids: str, choice: Choice | None = None, yes: Yes = False, remote: Rem
     Parameters
     ----------
     ids
-        Ids of the tasks; otherwise --status or --type choose them.
+        Ids of the tasks; otherwise the choice below, whose number is shown first.
     yes
         Do not ask.
     """
     with Connection(remote) as connection:
-        found = chosen(connection, ids, choice, ("failed",), "retry", yes)
-        each(connection, remote, found, "retry", {}, "queued again")
+        if ids:
+            only_ids(choice)
+            each(connection, remote, ids, "retry", {}, "queued again")
+        else:
+            together(connection, remote, choice, "retry", "", yes, "queued again")
 
 
 @tasks.command

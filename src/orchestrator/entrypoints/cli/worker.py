@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.connection import api_key
@@ -25,6 +25,9 @@ def worker(
     node_id: str | None = None,
     concurrency: int | None = None,
     grace: Seconds | None = None,
+    executor: Literal["local", "ray"] | None = None,
+    ray_address: str | None = None,
+    ray_working_dir: Path | None = None,
     remote: Remote = HERE,
 ) -> None:
     """Run tasks with the handlers of a Python module, until SIGTERM or Ctrl-C.
@@ -33,6 +36,7 @@ def worker(
 
     - `orchestrator worker jobs:worker`
     - `orchestrator worker jobs:worker --concurrency 16 --url http://10.0.0.1:9000`
+    - `orchestrator worker jobs:worker --executor ray --ray-address 10.0.0.5:6379`
 
     Told to stop it takes no more tasks, lets those that run finish within the grace, and gives back the rest. It
     connects again for ever when the service goes away. The module is looked for in this folder first.
@@ -44,10 +48,17 @@ def worker(
     node_id
         Name of this worker. Default: what the module says, then the host and the number of the process.
     concurrency
-        Tasks at a time. Default: what the module says, then 4.
+        Tasks at a time, 1 to 1,000. Default: what the module says, then 4, or what the Ray cluster has room for.
     grace
         How long running tasks may take to finish when the worker stops, in seconds or as in 5m. Default: what the
         module says, then 30.
+    executor
+        Where handlers run: local, in this process; ray, as tasks of a Ray cluster that this machine is part of.
+        Default: what the module says, then local.
+    ray_address
+        HOST:PORT of the cluster's head. Default: $RAY_ADDRESS, then the cluster that runs on this machine.
+    ray_working_dir
+        A folder that goes to the cluster's machines, for what the module imports.
     """
     found = load(app)
     from orchestrator_client import OrchestratorError
@@ -57,10 +68,11 @@ def worker(
     found.api_key = api_key(remote) or found.api_key
     found.node_id = node_id or found.node_id
     if concurrency is not None:
-        if concurrency < 1:
-            raise WrongUsage("--concurrency: at least 1")
+        if not 1 <= concurrency <= 1_000:
+            raise WrongUsage("--concurrency: 1 to 1000")
         found.concurrency = concurrency
     found.grace = found.grace if grace is None else grace
+    _choose_executor(found, executor, ray_address, ray_working_dir)
     if not found.handlers:
         raise WrongUsage(f"'{app}' has no handlers: decorate functions with @{app.rpartition(':')[2]}.task(...).")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -74,6 +86,23 @@ def worker(
         found.run()
     except OrchestratorError as error:
         raise CommandFailed(error.message, details={"status": error.status}) from None
+    except ValueError as error:  # a handler that the executor cannot run
+        raise WrongUsage(str(error)) from None
+
+
+def _choose_executor(found: Worker, executor: str | None, address: str | None, working_dir: Path | None) -> None:
+    """Raises WrongUsage."""
+    from orchestrator_client import RayCluster
+
+    if executor == "ray":
+        if working_dir is not None and not working_dir.is_dir():
+            raise WrongUsage(f"--ray-working-dir: there is no folder {working_dir}")
+        env = {"working_dir": str(working_dir.resolve())} if working_dir else {}
+        found.executor = RayCluster(address, runtime_env=env)
+    elif address or working_dir:
+        raise WrongUsage("--ray-address and --ray-working-dir go with --executor ray.")
+    elif executor == "local":
+        found.executor = None
 
 
 def load(app: str) -> Worker:

@@ -10,6 +10,7 @@ from orchestrator import __version__
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.entrypoints.http import (
     admin,
+    artifacts,
     failure,
     health,
     metrics,
@@ -22,7 +23,9 @@ from orchestrator.entrypoints.http.cross_origin import CrossOrigin
 from orchestrator.entrypoints.http.guard import Guard, host_rule, origin_rule
 from orchestrator.entrypoints.http.permission import undeclared
 from orchestrator.entrypoints.http.plane import DataPlane
+from orchestrator.entrypoints.http.registry import routers as registry
 from orchestrator.entrypoints.http.service import HttpService
+from orchestrator.entrypoints.http.tasks import direct
 from orchestrator.entrypoints.http.tasks import routers as tasks
 from orchestrator.entrypoints.http.tasks.counted import Counted
 from orchestrator.entrypoints.http.tasks.hot import HotRoutes
@@ -35,6 +38,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     ollama_library.router,
     *admin.ROUTERS,
     *tasks.ROUTERS,
+    *artifacts.ROUTERS,
+    *registry.ROUTERS,
     openapi.router,
 )
 
@@ -70,7 +75,7 @@ def _routed() -> FastAPI:
 
 def data_plane(service: HttpService) -> DataPlane:
     server = service.settings.server
-    return DataPlane(
+    plane = DataPlane(
         service.gateway,
         service.keyring,
         host_rule(server.host, tuple(server.allowed_hosts)),
@@ -80,10 +85,13 @@ def data_plane(service: HttpService) -> DataPlane:
         keep_alive=server.keep_alive,
         body_timeout=server.header_timeout,
     )
+    plane.calls[direct.PATH.encode()] = direct.DirectSubmit(service)
+    return plane
 
 
 def application(service: HttpService, plane: DataPlane) -> Guard:
     """The whole ASGI application."""
     control = Counted(HotRoutes(control_plane(service)), service.figures.api)
     open_to_all = "*" in service.settings.server.cors_origins
-    return Guard(plane, CrossOrigin(control) if open_to_all else control)
+    limit = artifacts.body_limit(service, plane.max_body)
+    return Guard(plane, CrossOrigin(control) if open_to_all else control, limit)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse
@@ -15,6 +18,7 @@ from orchestrator.domain.errors import InvalidRequest, NotFound, OrchestratorErr
 from orchestrator.domain.node import Dialect
 from orchestrator.entrypoints.http.tasks.envelope import below_v1, now_text, refusal
 
+REGISTRY_AREAS = frozenset({"nodes", "tools", "artifacts", "queries", "maintenance", "monitoring", "stats"})
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
@@ -31,7 +35,24 @@ def answer(request: HTTPConnection, error: OrchestratorError) -> JSONResponse:
     if below_v1(request.scope["path"]):
         return JSONResponse(refusal(error, now_text(request)), error.status, headers)
     body = {"error": error.message, "code": error.code, "retryable": error.retryable, **error.details}
+    if at_the_root(request.scope["path"]):
+        body["detail"] = error.message
     return JSONResponse(body, error.status, headers)
+
+
+def at_the_root(path: str) -> bool:
+    """Whether errors on this path have the registry's form: FastAPI's own, with ours beside."""
+    return path[1:].partition("/")[0] in REGISTRY_AREAS
+
+
+def _told(error: RequestValidationError) -> list[Any]:
+    """FastAPI's list of problems; without what was sent where JSON cannot hold it."""
+    try:
+        found: list[Any] = jsonable_encoder(error.errors())
+        json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        found = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
+    return found
 
 
 def bug(request: Request, error: Exception) -> JSONResponse:
@@ -55,6 +76,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        if at_the_root(request.scope["path"]):
+            return JSONResponse({"detail": _told(error)}, 422)
         problems = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()]
         return answer(request, InvalidRequest("; ".join(problems)))
 
@@ -67,6 +90,8 @@ def install(app: FastAPI) -> None:
             told = refusal(OrchestratorError(str(error.detail), details={"code": code}), now_text(request))
             return JSONResponse(told, error.status_code, error.headers)
         body = {"error": error.detail, "code": _CODES.get(error.status_code, "http_error"), "retryable": False}
+        if at_the_root(request.scope["path"]):
+            body["detail"] = error.detail
         return JSONResponse(body, error.status_code, error.headers)
 
     @app.exception_handler(Exception)

@@ -81,8 +81,15 @@ def _is_address(name: str) -> bool:
 class Guard:
     """ASGI: checks, then the data plane, then the control plane."""
 
-    def __init__(self, plane: DataPlane, control: Callable[[Scope, Receive, Send], object]) -> None:
+    def __init__(
+        self,
+        plane: DataPlane,
+        control: Callable[[Scope, Receive, Send], object],
+        body_limit: Callable[[Scope], int] | None = None,
+    ) -> None:
+        """`body_limit` tells how many bytes the body of a request may have; None: `plane.max_body` holds for all."""
         self._plane = plane
+        self._body_limit = body_limit or (lambda scope: plane.max_body)
         self._app = InferenceApp(plane, control)  # type: ignore[arg-type]  # Starlette's own types name the same shape
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,8 +97,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = scope["headers"]
+        limit = self._body_limit(scope)
         try:
-            self._check(headers)
+            self._check(headers, limit)
         except OrchestratorError as error:
             await self._refuse(scope, send, error)
             return
@@ -108,17 +116,17 @@ class Guard:
                 ]
             await send(message)
 
-        await self._app(scope, _Limited(receive, self._plane.max_body), guarded)
+        await self._app(scope, _Limited(receive, limit), guarded)
 
-    def _check(self, headers: list[tuple[bytes, bytes]]) -> None:
+    def _check(self, headers: list[tuple[bytes, bytes]], limit: int) -> None:
         found: dict[bytes, bytes] = {}
         for name, value in headers:
             if name in (b"host", b"origin"):
                 if name in found:
                     raise InvalidRequest(f"The header {name.decode()} is repeated.")
                 found[name] = value
-            elif name == b"content-length" and value.isdigit() and int(value) > self._plane.max_body:
-                raise TooLarge(f"The body is over the limit of {self._plane.max_body} bytes.")
+            elif name == b"content-length" and value.isdigit() and int(value) > limit:
+                raise TooLarge(f"The body is over the limit of {limit} bytes.")
         self._plane.check_origin(found)
 
     async def _refuse(self, scope: Scope, send: Send, error: OrchestratorError) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol
 
 import msgspec
 
+from orchestrator.domain.access import Principal
 from orchestrator.domain.dialects import ENDPOINTS, Endpoint, error_body
 from orchestrator.domain.errors import Forbidden, OrchestratorError, UnknownHost
 from orchestrator.services.gateway.gateway import Gateway
@@ -26,6 +28,22 @@ class DirectRoute:
 
     endpoint: Endpoint
     node_id: str
+
+
+class Client(Protocol):
+    """The connection of a request, as far as its answer goes."""
+
+    def respond(self, status: int, headers: bytes, body: bytes) -> None:
+        """The whole answer; `headers` are whole lines."""
+
+
+class DirectCall(Protocol):
+    """A `POST` besides inference that the fast form serves. What it does not admit the application answers."""
+
+    def admits(self, headers: Mapping[bytes, bytes], principal: Principal) -> bool: ...
+
+    def serve(self, client: Client, headers: Mapping[bytes, bytes], principal: Principal, body: bytes) -> None:
+        """Answers by `client.respond`, now or later. Never raises."""
 
 
 STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
@@ -60,7 +78,7 @@ class DataPlane:
         self.keep_alive = keep_alive
         self.body_timeout = body_timeout
         self.endpoints: dict[bytes, Endpoint] = {path.encode(): end for path, end in ENDPOINTS.items()}
-
+        self.calls: dict[bytes, DirectCall] = {}  # by path
         self._dated: list[tuple[bytes, bytes]] | None = None
         self._openings: dict[int, bytes] = {}
 

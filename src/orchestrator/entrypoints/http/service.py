@@ -8,6 +8,7 @@ from typing import Protocol
 from orchestrator.ports.logs import LogBook
 from orchestrator.ports.machine import Machine
 from orchestrator.ports.store import Storage
+from orchestrator.services.artifacts import Artifacts, Sweeper, Uploads
 from orchestrator.services.clock import Clock
 from orchestrator.services.configuration import Configuration
 from orchestrator.services.fleet.fleet import Fleet
@@ -26,12 +27,17 @@ from orchestrator.services.models.demand import DemandWatch
 from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
+from orchestrator.services.registry import Directory, Tools
+from orchestrator.services.switches import Switches
+from orchestrator.services.tasks.bulk import Bulk
 from orchestrator.services.tasks.bulletin import Bulletin
 from orchestrator.services.tasks.figures import Figures
 from orchestrator.services.tasks.local import Local
 from orchestrator.services.tasks.scheduler import Scheduler
 from orchestrator.services.tasks.schedules import Schedules
+from orchestrator.services.tasks.task_logs import TaskLogs
 from orchestrator.services.tasks.tasks import Tasks
+from orchestrator.services.tasks.waits import Waits
 from orchestrator.services.tasks.webhooks import Webhooks
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Settings
@@ -42,6 +48,8 @@ class HttpService(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+    @property
+    def directory(self) -> Directory: ...
     @property
     def tasks(self) -> Tasks: ...
     @property
@@ -56,6 +64,18 @@ class HttpService(Protocol):
     def schedules(self) -> Schedules: ...
     @property
     def webhooks(self) -> Webhooks: ...
+    @property
+    def artifacts(self) -> Artifacts: ...
+    @property
+    def uploads(self) -> Uploads: ...
+    @property
+    def sweeper(self) -> Sweeper: ...
+    @property
+    def task_logs(self) -> TaskLogs: ...
+    @property
+    def waits(self) -> Waits: ...
+    @property
+    def bulk(self) -> Bulk: ...
 
     clock: Clock
     storage: Storage
@@ -70,6 +90,7 @@ class HttpService(Protocol):
     configuration: Configuration[Settings]
     identifier: Identifier
     drain: Drain
+    switches: Switches
     metrics: Metrics
     analytics: Analytics
     fleet_memory: FleetMemory
@@ -77,6 +98,7 @@ class HttpService(Protocol):
     model_jobs: ModelJobs
     demand: DemandWatch
     workers: Workers
+    tools: Tools
     machine: Machine
     started_at: float  # seconds since the epoch
     log_entries: LogBook

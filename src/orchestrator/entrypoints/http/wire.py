@@ -1,4 +1,5 @@
-"""The fast form of the data plane: inference requests are served inside uvicorn's protocol, without a task or ASGI.
+"""The fast form of the data plane: inference requests, and the calls that every task makes, are served inside uvicorn's
+protocol, without a task or ASGI.
 
 `data_received` looks at what starts a new request. A plain `POST` to an inference path with a head that any parser
 reads the same way is taken here; everything else goes to uvicorn as if this class did not exist. Declining is always
@@ -16,9 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from orchestrator.domain.access import Principal
 from orchestrator.domain.dialects import Endpoint
 from orchestrator.domain.errors import InvalidRequest, OrchestratorError, TooLarge
-from orchestrator.entrypoints.http.plane import FORM, DataPlane
+from orchestrator.entrypoints.http.plane import FORM, DataPlane, DirectCall
 from orchestrator.services.gateway.exchange import Exchange
 
+Wanted = Endpoint | DirectCall
 TRUST = 1.0  # seconds for which a head that was checked need not be checked again
 LINGER = 2.0  # seconds
 MAX_PIPELINED = 64 * 1024  # bytes of further requests that are kept while one is served
@@ -41,7 +43,7 @@ class _Body:
     __slots__ = ("data", "endpoint", "headers", "length", "principal")
 
     def __init__(
-        self, endpoint: Endpoint, headers: dict[bytes, bytes], principal: Principal, data: bytes, length: int
+        self, endpoint: Wanted, headers: dict[bytes, bytes], principal: Principal, data: bytes, length: int
     ) -> None:
         self.endpoint = endpoint
         self.headers = headers
@@ -57,7 +59,7 @@ class _Known:
     __slots__ = ("after", "at", "before", "endpoint", "headers", "limit", "principal", "revision")
 
     def __init__(
-        self, plane: DataPlane, endpoint: Endpoint, headers: dict[bytes, bytes], head: bytes, principal: Principal
+        self, plane: DataPlane, endpoint: Wanted, headers: dict[bytes, bytes], head: bytes, principal: Principal
     ) -> None:
         """`head` is the whole head, from the request line to the empty line."""
         self.endpoint = endpoint
@@ -189,13 +191,13 @@ class WireProtocol(HttpToolsProtocol):
                 return True
         line_end = data.find(b"\r\n", 0, 256)
         path, _, version = data[5:line_end].partition(b" ")
-        endpoint = self.plane.endpoints.get(path)
+        endpoint: Wanted | None = self.plane.endpoints.get(path) or self.plane.calls.get(path)
         head_end = data.find(b"\r\n\r\n", line_end, self.plane.max_header)
         if endpoint is None or version != b"HTTP/1.1" or head_end < 0:
             return False
         return self._take_new(endpoint, data[: head_end + 4], data[line_end + 2 : head_end + 2], data[head_end + 4 :])
 
-    def _take_new(self, endpoint: Endpoint, head: bytes, block: bytes, rest: bytes) -> bool:
+    def _take_new(self, endpoint: Wanted, head: bytes, block: bytes, rest: bytes) -> bool:
         """A head that differs from the last one of this connection; `block` are its field lines."""
         if _only_fields(block) is None:
             return False
@@ -211,9 +213,28 @@ class WireProtocol(HttpToolsProtocol):
             or headers.get(b"connection", b"keep-alive").lower() not in (b"keep-alive", b"close", b"")
         ):
             return False
-        self._keep = headers.get(b"connection", b"").lower() != b"close"
-        self._admit(endpoint, headers, head, rest, int(length))
-        return True
+        keep = headers.get(b"connection", b"").lower() != b"close"
+        if isinstance(endpoint, Endpoint):
+            self._keep = keep
+            self._admit(endpoint, headers, head, rest, int(length))
+            return True
+        principal = self._admitted(endpoint, headers, int(length))
+        if principal is not None:
+            self._keep = keep
+            self._known = _Known(self.plane, endpoint, headers, head, principal)
+            self._enter(endpoint, headers, principal, rest, int(length))
+        return principal is not None
+
+    def _admitted(self, call: DirectCall, headers: dict[bytes, bytes], length: int) -> Principal | None:
+        """Whose call this is; None leaves it, and the refusal, to the application."""
+        plane = self.plane
+        if b"origin" in headers or length > plane.max_body or not plane.host_allowed(headers[b"host"]):
+            return None
+        try:
+            principal = plane.keyring.authenticate(headers, self.client[0] if self.client else "")
+        except OrchestratorError:
+            return None
+        return principal if call.admits(headers, principal) else None
 
     def _admit(self, endpoint: Endpoint, headers: dict[bytes, bytes], head: bytes, rest: bytes, length: int) -> None:
         """Checks what can be checked before the body, so that nobody unknown makes us read one."""
@@ -234,7 +255,7 @@ class WireProtocol(HttpToolsProtocol):
         self._enter(endpoint, headers, principal, rest, length)
 
     def _enter(
-        self, endpoint: Endpoint, headers: dict[bytes, bytes], principal: Principal, rest: bytes, length: int
+        self, endpoint: Wanted, headers: dict[bytes, bytes], principal: Principal, rest: bytes, length: int
     ) -> None:
         """Serves the request, at once or when its body is complete."""
         if len(rest) == length:
@@ -261,12 +282,15 @@ class WireProtocol(HttpToolsProtocol):
         self._serve(body.endpoint, body.headers, body.principal, body.data)
 
     def _serve(
-        self, endpoint: Endpoint, headers: dict[bytes, bytes], principal: Principal, body: bytes | bytearray
+        self, endpoint: Wanted, headers: dict[bytes, bytes], principal: Principal, body: bytes | bytearray
     ) -> None:
         self.expires = 0.0
         self._serving = True
         self.server_state.total_requests += 1
         peer = self.client[0] if self.client else ""
+        if not isinstance(endpoint, Endpoint):
+            endpoint.serve(self, headers, principal, bytes(body))
+            return
         exchange = self.plane.gateway.handle(self, endpoint, body, headers, principal, peer)
         if not exchange.over:
             self._exchange = exchange
@@ -285,10 +309,11 @@ class WireProtocol(HttpToolsProtocol):
     # The answer (ports.client.ClientSide)
 
     def respond(self, status: int, headers: bytes, body: bytes) -> None:
-        self.transport.write(
-            b"%b%bcontent-length: %d\r\n%b\r\n%b"
-            % (self._opening(status), headers, len(body), b"" if self._keep else GOODBYE, body)
-        )
+        if not self.transport.is_closing():
+            self.transport.write(
+                b"%b%bcontent-length: %d\r\n%b\r\n%b"
+                % (self._opening(status), headers, len(body), b"" if self._keep else GOODBYE, body)
+            )
         self._done()
 
     def begin(self, status: int, headers: bytes) -> None:

@@ -133,6 +133,21 @@ METRICS: dict[str, Metric] = {
     "web4ai_node_cpu_usage": _gauge("Per cent, as the worker tells.", "node_id"),
     "web4ai_node_memory_usage": _gauge("Per cent, as the worker tells.", "node_id"),
     "web4ai_node_failures_total": _counter("How often a worker stopped answering or told an error.", "node_id"),
+    "orchestrator_webhook_attempts_total": _counter(
+        "POSTs that told of a task's end, by `outcome`: delivered, retry (another follows), given_up.", "outcome"
+    ),
+    # Artifacts
+    "orchestrator_artifacts": _gauge("Artifacts whose bytes are kept here, as of the last clean-up."),
+    "orchestrator_artifact_bytes": _gauge("Their bytes, as of the last clean-up."),
+    "orchestrator_artifact_uploads_total": _counter("Artifacts that came with their bytes."),
+    "orchestrator_artifact_uploaded_bytes_total": _counter("Their bytes."),
+    "orchestrator_artifact_downloaded_bytes_total": _counter("Bytes read to be sent."),
+    "orchestrator_artifact_damaged_total": _counter("Artifacts whose bytes were found changed or missing."),
+    "orchestrator_artifact_removed_total": _counter(
+        "What was removed: artifacts deleted, expired or orphaned, uploads given up (`upload`), and files without an "
+        "artifact (`orphan`).",
+        "reason",
+    ),
     # The process
     "orchestrator_build_info": _gauge("1; the version is in the label.", "version"),
     "orchestrator_ready": _gauge("1 while the service takes traffic, 0 while it drains or shuts down."),

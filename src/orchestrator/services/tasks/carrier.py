@@ -5,30 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from orchestrator.domain.errors import (
-    Conflict,
     NotFound,
     OrchestratorError,
     ShuttingDown,
-    StorageUnavailable,
     UpstreamError,
 )
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import Worker, WorkerMode
-from orchestrator.ports.upstream import Upstream
+from orchestrator.ports.upstream import Target, Upstream
+from orchestrator.services.tasks.delivery import Delivery, post, post_head
 from orchestrator.services.tasks.reach import Reach
 from orchestrator.services.tasks.scheduler import Report
 from orchestrator.services.tasks.wire import encode, read_answer, wire
 
 GRACE = 5.0  # seconds that a node's answer may come after the task's timeout
 CANCEL_SECONDS = 5.0
+MOST_HEADS = 10_000
 KEPT_SECONDS = 2.0  # that a task waits for the next poll of its node
-MOST_RECALLED = 1_000
+MOST_RECALLED = 1_000  # of one node
+RECALLED_SECONDS = 600.0  # for which a node that says nothing is told of a cancellation
+HEARD_SECONDS = 1.0  # after which a node must know what it was given
 _JSON = {"Content-Type": "application/json"}
 _log = logging.getLogger("orchestrator.tasks")
 
@@ -36,8 +37,7 @@ _log = logging.getLogger("orchestrator.tasks")
 class Reports(Protocol):
     """What the scheduler is told."""
 
-    async def started(self, task_id: str, attempt: int) -> Task: ...
-    async def report(self, task_id: str, attempt: int, report: Report) -> Task: ...
+    def heard(self, task_id: str, attempt: int, report: Report | None) -> None: ...
 
 
 @dataclass(slots=True)
@@ -46,6 +46,7 @@ class _Poll:
 
     tasks: list[Task] = field(default_factory=list)
     more: asyncio.Event = field(default_factory=asyncio.Event)
+    removed: bool = False  # the node is, meanwhile
 
 
 class NodeCarrier:
@@ -62,14 +63,16 @@ class NodeCarrier:
         self._tick = tick
         self._result_url = result_url
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sent: dict[tuple[str, int], Delivery] = {}  # by task and attempt: pushed, and not answered yet
+        self._heads: dict[tuple[Target, str], bytes] = {}
         self._polls: dict[str, _Poll] = {}
         self._kept: dict[str, list[Task]] = {}  # assigned when the node had just been answered
-        self._recalled: dict[str, deque[tuple[str, int]]] = {}
+        self._recalled: dict[str, dict[tuple[str, int], float]] = {}  # by node: attempts, and when they were called off
         self._ending = False
 
     def deliver(self, worker: Worker, task: Task) -> None:
         if worker.mode is WorkerMode.PUSH:
-            self._spawn(self._push(worker, task))
+            self._push(worker, task)
             return
         poll = self._polls.get(worker.id)
         if poll is None:
@@ -83,12 +86,55 @@ class NodeCarrier:
     def withdraw(self, worker: Worker, task: Task) -> None:
         if worker.mode is WorkerMode.PUSH:
             self._spawn(self._recall(worker, task))
-        else:
-            self._recalled.setdefault(worker.id, deque(maxlen=MOST_RECALLED)).append((task.id, task.attempt))
+        elif not self._unsent(worker.id, task):
+            recalled = self._recalled.setdefault(worker.id, {})
+            recalled[task.id, task.attempt] = self._tick()
+            if len(recalled) > MOST_RECALLED:
+                del recalled[next(iter(recalled))]
 
     def to_cancel(self, worker_id: str) -> list[tuple[str, int]]:
-        """The tasks and attempts that a node which pulls should stop; each is told once."""
-        return list(self._recalled.pop(worker_id, ()))
+        """The tasks and attempts that a node which pulls should stop. They are told again and again, as an answer may
+        be lost: until the node reports, or says what it runs and they are not among it."""
+        recalled = self._recalled.get(worker_id)
+        if not recalled:
+            return []
+        since = self._tick() - RECALLED_SECONDS
+        for key in [key for key, at in recalled.items() if at < since]:
+            del recalled[key]
+        return list(recalled)
+
+    def reported(self, worker_id: str, task_id: str, attempt: int | None) -> None:
+        """The node has said what became of an attempt: it needs not be told any more."""
+        recalled = self._recalled.get(worker_id)
+        if recalled and attempt is not None:
+            recalled.pop((task_id, attempt), None)
+
+    def named(self, worker_id: str, running: Collection[str]) -> None:
+        """The node has said which tasks it has."""
+        recalled = self._recalled.get(worker_id)
+        if recalled:
+            since = self._tick() - HEARD_SECONDS  # of what it was given a moment ago it may not have heard yet
+            for key in [key for key, at in recalled.items() if key[0] not in running and at < since]:
+                del recalled[key]
+
+    def removed(self, worker_id: str) -> None:
+        """The node is no longer one: it need not wait any longer."""
+        self._recalled.pop(worker_id, None)
+        self._kept.pop(worker_id, None)
+        poll = self._polls.pop(worker_id, None)
+        if poll is not None:
+            poll.removed = True
+            poll.more.set()
+
+    def _unsent(self, worker_id: str, task: Task) -> bool:
+        """Takes back what the node has not been handed yet."""
+        poll = self._polls.get(worker_id)
+        for tasks in (self._kept.get(worker_id, []), poll.tasks if poll is not None else []):
+            for place, one in enumerate(tasks):
+                if one.id == task.id and one.attempt == task.attempt:
+                    del tasks[place]
+                    return True
+        return False
 
     def kept(self, worker_id: str) -> frozenset[str]:
         """The tasks that wait for the node's next poll."""
@@ -96,7 +142,8 @@ class NodeCarrier:
 
     async def poll(self, worker_id: str, wait: float) -> list[Task]:
         """The tasks that the node is given within `wait` seconds; it waits for the first and takes what came with it.
-        A later poll of the same node ends an earlier one. Raises ShuttingDown."""
+        A later poll of the same node ends an earlier one. Raises ShuttingDown, and NotFound when the node is removed
+        meanwhile."""
         if self._ending:
             raise ShuttingDown()
         kept = self._kept.pop(worker_id, None)
@@ -114,6 +161,8 @@ class NodeCarrier:
         finally:
             if self._polls.get(worker_id) is poll:
                 del self._polls[worker_id]
+        if poll.removed:
+            raise NotFound("Node not found", details={"code": "NODE_NOT_FOUND"})
         return poll.tasks
 
     def end_polls(self) -> None:
@@ -127,48 +176,62 @@ class NodeCarrier:
         kept = self._kept.get(worker_id, [])
         if task in kept:
             kept.remove(task)
-            self._spawn(self._tell(task, Report(None)))
+            self._tell(task, Report(None))
 
     async def stop(self) -> None:
         """Ends all deliveries; what they were about is taken up with the next start."""
+        for delivery in self._sent.values():
+            delivery.cancel()
+        self._sent.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _push(self, worker: Worker, task: Task) -> None:
-        began = self._tick()
-        body = encode(wire(task, self._result_url(task)))
-        try:
-            answer = await self._upstream.fetch(
-                await self._reach.target(worker),
-                "POST",
-                worker.task_path,
-                headers=_JSON,
-                body=body,
-                timeout=task.spec.timeout + GRACE,
-            )
-        except UpstreamError as error:
-            await self._tell(task, Report(False, error=error.message, status=0, seconds=self._tick() - began))
-            return
-        except OrchestratorError as error:
-            await self._tell(task, Report(False, error=error.message, status=502, final=True))
-            return
-        seconds = self._tick() - began
-        for heard in self.on_measured:
-            heard(worker.id, seconds)
-        await self._tell(task, read_answer(answer.status, answer.body, seconds))
+    def _push(self, worker: Worker, task: Task) -> None:
+        target = self._reach.known(worker)
+        if target is None:
+            self._spawn(self._look_up(worker, task))
+        else:
+            self._send(worker, task, target)
 
-    async def _tell(self, task: Task, report: Report | None) -> None:
+    async def _look_up(self, worker: Worker, task: Task) -> None:
+        try:
+            target = await self._reach.target(worker)
+        except OrchestratorError as error:
+            self._tell(task, Report(False, error=error.message, status=0))
+        else:
+            self._send(worker, task, target)
+
+    def _send(self, worker: Worker, task: Task, target: Target) -> None:
+        began = self._tick()
+        path = worker.task_path
+        head = self._heads.get((target, path))
+        if head is None:
+            if len(self._heads) >= MOST_HEADS:
+                self._heads.clear()
+            head = self._heads[target, path] = post_head(target, path)
+
+        def answered(status: int, answer: bytes, error: UpstreamError | None) -> None:
+            self._sent.pop((task.id, task.attempt), None)
+            seconds = self._tick() - began
+            if error is not None:
+                self._tell(task, Report(False, error=error.message, status=0, seconds=seconds))
+                return
+            for heard in self.on_measured:
+                heard(worker.id, seconds)
+            self._tell(task, read_answer(status, answer, seconds))
+
+        body = encode(wire(task, self._result_url(task)))
+        delivery = post(self._upstream, target, head, body, task.spec.timeout + GRACE, answered)
+        if not delivery.over:
+            self._sent[task.id, task.attempt] = delivery
+
+    def _tell(self, task: Task, report: Report | None) -> None:
         assert self.reports is not None
         try:
-            if report is None:
-                await self.reports.started(task.id, task.attempt)
-            else:
-                await self.reports.report(task.id, task.attempt, report)
-        except (Conflict, NotFound):
-            pass  # the attempt has ended in another way: timeout, cancellation, or a report that was faster
-        except StorageUnavailable as error:
-            _log.warning("tasks_not_written", extra={"error": error.message, "waiting": 1})
+            self.reports.heard(task.id, task.attempt, report)
+        except OrchestratorError as error:
+            _log.warning("task_report_refused", extra={"task": task.id, "error": error.message})
 
     async def _recall(self, worker: Worker, task: Task) -> None:
         body = json.dumps({"task_id": task.id, "attempt": task.attempt}).encode()

@@ -6,14 +6,16 @@ from orchestrator.ports.telemetry import Family
 from orchestrator.services.metrics.snapshot import distribution, family, single
 from orchestrator.services.tasks.figures import Figures
 from orchestrator.services.tasks.scheduler import Scheduler
+from orchestrator.services.tasks.webhooks import Webhooks
 from orchestrator.services.workers import Workers
 
 
 class TaskFamilies:
     """A source of `Metrics`."""
 
-    def __init__(self, figures: Figures, scheduler: Scheduler, workers: Workers) -> None:
+    def __init__(self, figures: Figures, scheduler: Scheduler, workers: Workers, webhooks: Webhooks) -> None:
         self._figures = figures
+        self._webhooks = webhooks
         self._scheduler = scheduler
         self._workers = workers
 
@@ -40,4 +42,8 @@ class TaskFamilies:
             family("web4ai_node_cpu_usage", [((worker.id,), worker.cpu_usage) for worker in workers]),
             family("web4ai_node_memory_usage", [((worker.id,), worker.memory_usage) for worker in workers]),
             family("web4ai_node_failures_total", [((node,), count) for node, count in figures.failures.items()]),
+            family(
+                "orchestrator_webhook_attempts_total",
+                [((outcome,), count) for outcome, count in self._webhooks.attempts.items()],
+            ),
         ]

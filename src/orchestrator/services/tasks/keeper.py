@@ -3,9 +3,8 @@ writes whose answer was lost, and hears of tasks that finished elsewhere."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.task.task import Task
@@ -14,6 +13,8 @@ from orchestrator.services.tasks.scheduler import Scheduler
 
 BEAT = 1.0  # seconds between two looks
 LEASE = 6.0  # seconds after which the tasks of a replica that is gone are taken over
+FIRST = 2_000  # tasks taken up before anything is served
+PART = 1_000  # and with each further step
 AT_ONCE = 500  # tasks looked up in one query
 SETTLED = 2.0  # seconds after an assignment before the ledger is asked whether it has ended elsewhere
 MOST_CHECKED = 5_000
@@ -24,32 +25,43 @@ _log = logging.getLogger("orchestrator.tasks")
 class Keeper:
     """One per process."""
 
-    def __init__(self, ledger: Ledger, scheduler: Scheduler, wall: Callable[[], float], *, alone: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, scheduler: Scheduler, wall: Callable[[], float], *, alone: bool, lease: float = LEASE
+    ) -> None:
         """`wall` tells the time in seconds since the epoch. `alone`: no other process can use this ledger, so whatever
         is there is this one's."""
         self._wall = wall
         self._ledger = ledger
         self._scheduler = scheduler
         self._alone = alone
+        self._lease = lease
+        self._left = True  # of what earlier processes left there may be more
+        self._taken = 0
         self._stolen: tuple[str, ...] = ()  # what was taken last from other replicas
 
     async def release(self) -> None:
         """Says that this process is gone, so that others take its tasks over at once. Raises StorageUnavailable."""
         await self._ledger.take_over(self._scheduler.owner, seconds=0.0, limit=0)
 
-    async def start(self) -> int:
-        """Takes up what earlier processes left; how many tasks. Raises StorageUnavailable."""
-        total = 0
-        while taken := await self._ledger.take_over(self._scheduler.owner, seconds=LEASE, alone=self._alone):
-            self._scheduler.adopt(taken)
-            total += len(taken)
-            await asyncio.sleep(0)
-        if total:
-            _log.info("tasks_taken_over", extra={"tasks": total})
-        return total
+    async def start(self, dead: Iterable[str] = ()) -> None:
+        """Takes up the oldest of what earlier processes left; `run` goes on with the rest, while these are handed out
+        already. `dead` are owners that are known to be gone, whatever their leases say. Raises StorageUnavailable."""
+        for owner in dead:
+            await self._ledger.take_over(owner, seconds=0.0, limit=0)
+        self._left = await self._take(FIRST)
 
     async def run(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Until cancelled."""
+        while self._left:
+            try:
+                self._left = await self._take(PART)
+            except StorageUnavailable as error:
+                _log.warning("tasks_not_read", extra={"error": error.message})
+                await sleep(BEAT)
+            else:
+                await sleep(0.0)
+        if self._taken:
+            _log.info("tasks_taken_over", extra={"tasks": self._taken})
         while True:
             await sleep(BEAT)
             try:
@@ -57,15 +69,23 @@ class Keeper:
             except StorageUnavailable as error:
                 _log.warning("tasks_not_read", extra={"error": error.message})
 
+    async def _take(self, limit: int) -> bool:
+        """Whether there may be more."""
+        owner = self._scheduler.owner
+        taken = await self._ledger.take_over(owner, seconds=self._lease, alone=self._alone, limit=limit)
+        self._scheduler.adopt(taken)
+        self._taken += len(taken)
+        return bool(taken)
+
     async def look(self) -> None:
         """One look. Raises StorageUnavailable."""
         scheduler = self._scheduler
-        taken = await self._ledger.take_over(scheduler.owner, seconds=LEASE)
+        taken = await self._ledger.take_over(scheduler.owner, seconds=self._lease)
         if taken:
             _log.info("tasks_taken_over", extra={"tasks": len(taken)})
             scheduler.adopt(taken)
         doubtful, scheduler.doubtful = scheduler.doubtful, set()
-        elsewhere = {parent for parent in scheduler.children if parent not in scheduler.tasks}
+        elsewhere = self._elsewhere()
         try:
             found = await self._held(doubtful | elsewhere)
         except StorageUnavailable:
@@ -73,17 +93,30 @@ class Keeper:
             raise
         own = [found[task_id] for task_id in doubtful if task_id in found]
         scheduler.adopt(task for task in own if task.owner == scheduler.owner and not task.state.finished)
-        for parent in elsewhere:
-            if parent in found and found[parent].state.finished:
-                scheduler.finished(found[parent])
+        self._go_on_behind(elsewhere, found)
         if not self._alone:
-            await self._catch_up()
-            await self._help()
+            await self.catch_up(SETTLED)
+            await self.help()
 
-    async def _catch_up(self) -> None:
-        """Hears of attempts of its tasks that ended by the word of another replica."""
+    async def parents(self) -> None:
+        """Hears of tasks of others that have finished, for which tasks here wait. Raises StorageUnavailable."""
+        elsewhere = self._elsewhere()
+        if elsewhere:
+            self._go_on_behind(elsewhere, await self._held(elsewhere))
+
+    def _elsewhere(self) -> set[str]:
+        return {parent for parent in self._scheduler.children if parent not in self._scheduler.tasks}
+
+    def _go_on_behind(self, parents: set[str], found: Mapping[str, Task]) -> None:
+        for parent in parents:
+            if parent in found and found[parent].state.finished:
+                self._scheduler.finished(found[parent])
+
+    async def catch_up(self, settled: float = 0.0) -> None:
+        """Hears of attempts of its tasks that ended by the word of another replica, as far as they began `settled`
+        seconds ago. Raises StorageUnavailable."""
         scheduler = self._scheduler
-        since = self._wall() - SETTLED
+        since = self._wall() - settled
         active = [
             task.id for task in scheduler.tasks.values() if task.state.active and (task.assigned_at or 0.0) < since
         ]
@@ -97,9 +130,9 @@ class Keeper:
             elif found.owner == scheduler.owner:
                 scheduler.adopt([found])
 
-    async def _help(self) -> None:
+    async def help(self) -> None:
         """Takes queued tasks of other replicas that this one has room for. Not again while some of those that it took
-        last still wait here: it has no node for them either."""
+        last still wait here: it has no node for them either. Raises StorageUnavailable."""
         scheduler = self._scheduler
         if any(task_id in scheduler.ready for task_id in self._stolen):
             return

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from orchestrator.domain.errors import Conflict, NotFound, OrchestratorError, StorageUnavailable
-from orchestrator.domain.task.task import MAX_RESULT, Task
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import LOCAL_WORKER, LOST, Tally, Worker, WorkerMode, WorkerStatus
 from orchestrator.services.tasks.carrier import Reports
 from orchestrator.services.tasks.scheduler import Report
@@ -137,17 +137,9 @@ class Local:
         except Exception:  # noqa: BLE001 - the edge of a task: logged whole, and the task must have an end
             _log.exception("local_task_broke", extra={"task_id": task.id, "type": task.spec.type})
             report = failure("internal error")
-        if report.result is not None and len(report.result) > MAX_RESULT:
-            size = f"{len(report.result):,} bytes, at most {MAX_RESULT:,} are kept"
-            report = failure(f"the result is too large: {size}", final=True)
         self._tally.finished(bool(report.ok), self._tick() - begun)
         assert self.reports is not None
-        try:
-            await self.reports.report(task.id, task.attempt, report)
-        except (Conflict, NotFound):
-            pass  # the attempt has ended in another way: timeout or cancellation
-        except StorageUnavailable as error:
-            _log.warning("tasks_not_written", extra={"error": error.message, "waiting": 1})
+        self.reports.heard(task.id, task.attempt, report)
 
 
 def failure(error: str, *, final: bool = False) -> Report:

@@ -35,11 +35,21 @@ class Reach:
         self._tick = tick
         self._setting = setting
         self._known: dict[tuple[str, int], tuple[float, str]] = {}
+        self._targets: dict[tuple[str, str, int], tuple[float, Target]] = {}
 
     async def target(self, worker: Worker) -> Target:
         """Raises ConnectFailed for a name that leads nowhere, or only where the operator's rule forbids."""
         address = await self.address(worker.host, worker.port)
-        return Target(f"worker:{worker.id}:{address}:{worker.port}", address, worker.port)
+        target = Target(f"worker:{worker.id}:{address}:{worker.port}", address, worker.port)
+        if len(self._targets) >= MOST_KEPT:
+            self._targets.clear()
+        self._targets[worker.id, worker.host, worker.port] = (self._known[worker.host, worker.port][0], target)
+        return target
+
+    def known(self, worker: Worker) -> Target | None:
+        """The same, if it was found out lately."""
+        known = self._targets.get((worker.id, worker.host, worker.port))
+        return known[1] if known is not None and known[0] > self._tick() else None
 
     async def address(self, host: str, port: int) -> str:
         """Raises ConnectFailed for a name that leads nowhere, or only where the operator's rule forbids."""

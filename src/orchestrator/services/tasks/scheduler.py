@@ -11,8 +11,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.domain.errors import Conflict, NotFound, OrchestratorError, StorageUnavailable
 from orchestrator.domain.placement.record import Outcome
@@ -43,8 +42,7 @@ class Carrier(Protocol):
         """The attempt is called off: the node may stop. Best effort."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What is known of an attempt. `ok` None: it is given back, and nobody is to blame. `final`: another attempt would
     not help. `seconds` is how long the node took, `status` its HTTP status, 0 where none came."""
 
@@ -78,6 +76,7 @@ class Scheduler:
         self.paused = False
         self.paused_types: set[str] = set()
         self.on_change: list[Watcher] = []  # called when a change is durable
+        self.on_end: list[Watcher] = []  # the same for a change that ends a task
         self._clock = clock
         self._writer = writer
         self._carrier = carrier
@@ -148,6 +147,17 @@ class Scheduler:
         counts."""
         task = self._current(task_id, attempt)
         return await self._change(task, self.after(task, report), report)
+
+    def heard(self, task_id: str, attempt: int, report: Report | None) -> None:
+        """The same for word that nobody waits for, None: the node works on it. On an attempt that is over, by timeout,
+        cancellation or word that was faster, it changes nothing."""
+        task = self.tasks.get(task_id)
+        if task is None or not task.state.active or task.attempt != attempt:
+            return
+        if report is not None:
+            self._put(task, self.after(task, report), report)
+        elif task.state is TaskState.ASSIGNED:
+            self._put(task, lifecycle.start(task, self._clock.wall()))
 
     def after(self, task: Task, report: Report) -> Task:
         """The task as a report leaves it. Raises Conflict."""
@@ -347,6 +357,8 @@ class Scheduler:
         for watcher in self.on_change:
             watcher(new, old)
         if new.state.finished:
+            for watcher in self.on_end:
+                watcher(new, old)
             self.finished(new)
 
     def finished(self, parent: Task) -> None:

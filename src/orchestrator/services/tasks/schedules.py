@@ -142,7 +142,7 @@ class Schedules:
         what a submission raises."""
         schedule = await self.get(schedule_id)
         own = f"schedule:{schedule_id}:run:{key}" if key else ""
-        task, _ = await self._tasks.submit(run_of(schedule, None), schedule.principal, own)
+        task, _ = await self._tasks.intake.submit(run_of(schedule, None), schedule.principal, own)
         await self._change(
             schedule_id,
             lambda old, now: replace(old, last_run_at=now, last_task=task.id, last_error="", runs=old.runs + 1),
@@ -229,7 +229,7 @@ class Schedules:
     async def _submitted(self, schedule: Schedule) -> tuple[str, str]:
         """The id of the tick's task, or why there is none."""
         try:
-            task, _ = await self._tasks.submit(run_of(schedule, schedule.tick), schedule.principal, schedule.key)
+            task, _ = await self._tasks.intake.submit(run_of(schedule, schedule.tick), schedule.principal, schedule.key)
         except (ShuttingDown, StorageUnavailable):
             raise
         except Conflict as error:

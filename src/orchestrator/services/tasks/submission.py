@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -18,10 +19,13 @@ MAX_BODY = 8 << 20  # bytes of one task
 MAX_TIMEOUT = 30 * 86_400.0
 MAX_RETRIES = 1_000
 MAX_DEPENDENCIES = 1_000
-RESERVED = frozenset({"failed", "batch", "types", "results"})  # words of the routes below /tasks
+MAX_PAUSE = 86_400.0
+MAX_KNOWN = 1_000  # bytes of requirements that are remembered with what they mean
+RESERVED = frozenset({"failed", "batch", "bulk", "types", "results"})  # words of the routes below /tasks
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,199}\Z")
 T = TypeVar("T")
 _EMPTY = (b"null", b"")
+_STANDARD = Backoff()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +112,19 @@ def spec_of(
         if not _ID.match(body.task_id) or body.task_id in RESERVED:
             raise InvalidRequest("task_id: letters, digits and ._:~- only, at most 200, and no word of a route")
         task_id = body.task_id
-    backoff = body.backoff or BackoffBody()
-    spec = TaskSpec(
+    requirements = bytes(body.requirements) or b"{}"
+    return TaskSpec(
         id=task_id,
         seq=seq,
-        of=TaskClass(_short("task_type", body.task_type), _read_requirements(body.requirements)),
+        of=(_known_class if len(requirements) <= MAX_KNOWN else _class)(body.task_type, requirements),
         created_at=now,
         priority=_priority(body.priority),
-        input=_json(body.input_data, b"null"),
-        requirements=_json(body.requirements, b"{}"),
+        input=bytes(body.input_data) or b"null",
+        requirements=requirements,
         metadata=_mapping("metadata", body.metadata),
         timeout=_within("timeout", body.timeout, defaults.timeout, 0.001, MAX_TIMEOUT),
         max_retries=int(_within("max_retries", body.max_retries, defaults.max_retries, 0, MAX_RETRIES)),
-        backoff=Backoff(
-            _within("backoff.base", backoff.base, 1.0, 0.0, 86_400.0),
-            _within("backoff.most", backoff.most, 60.0, 0.0, 86_400.0),
-        ),
+        backoff=_backoff(body.backoff),
         deadline=_moment("deadline", body.deadline),
         not_before=_moment("not_before", body.not_before),
         callback_url=_url(body.callback_url),
@@ -132,8 +133,6 @@ def spec_of(
         principal=principal,
         idempotency_key=_short("idempotency_key", body.idempotency_key or key),
     )
-    check_storable((spec.id, spec.of.type, spec.callback_url, spec.idempotency_key, list(spec.dependencies)))
-    return spec
 
 
 def same(one: TaskSpec, other: TaskSpec) -> bool:
@@ -157,8 +156,16 @@ def _decoded(decode: Callable[[bytes], T], body: bytes | msgspec.Raw) -> T:
         raise InvalidRequest("the body is not valid JSON") from None
 
 
-def _read_requirements(raw: msgspec.Raw) -> Requirements:
-    if bytes(raw) in _EMPTY or bytes(raw) == b"{}":
+def _class(task_type: str, requirements: bytes) -> TaskClass:
+    return TaskClass(_short("task_type", task_type), _read_requirements(requirements))
+
+
+# Tasks have few classes: most need not be read again, and equal ones are one object.
+_known_class = lru_cache(10_000)(_class)
+
+
+def _read_requirements(raw: bytes) -> Requirements:
+    if raw in (b"{}", b"null"):
         return Requirements()
     body = _decoded(_requirements.decode, raw)
     return Requirements(
@@ -184,11 +191,21 @@ def _priority(given: int | str | None) -> int:
     raise InvalidRequest(f"priority: 1 to {LOWEST} or one of {', '.join(PRIORITIES)}, not {given!r}")
 
 
+def _backoff(given: BackoffBody | None) -> Backoff:
+    if given is None:
+        return _STANDARD
+    return Backoff(
+        _within("backoff.base", given.base, _STANDARD.base, 0.0, MAX_PAUSE),
+        _within("backoff.most", given.most, _STANDARD.most, 0.0, MAX_PAUSE),
+    )
+
+
 def _within(field: str, given: float | None, default: float, least: float, most: float) -> float:
-    value = default if given is None else given
-    if not least <= value <= most:  # NaN is not either
-        raise InvalidRequest(f"{field}: from {least:g} to {most:g}, not {value:g}")
-    return value
+    if given is None:
+        return default
+    if not least <= given <= most:  # NaN is not either
+        raise InvalidRequest(f"{field}: from {least:g} to {most:g}, not {given:g}")
+    return given
 
 
 def _moment(field: str, given: float | None) -> float | None:
@@ -216,11 +233,10 @@ def _dependencies(given: list[str], task_id: str) -> tuple[str, ...]:
         raise InvalidRequest(f"dependencies: at most {MAX_DEPENDENCIES}")
     if task_id in given:
         raise InvalidRequest("dependencies: a task cannot wait for itself")
+    if not given:
+        return ()
+    check_storable(given)
     return tuple(dict.fromkeys(given))
-
-
-def _json(raw: msgspec.Raw, empty: bytes) -> bytes:
-    return bytes(raw) or empty
 
 
 def _mapping(field: str, raw: msgspec.Raw) -> bytes:

@@ -1,35 +1,29 @@
-"""Tasks as clients and nodes see them: submitting, looking, cancelling, replaying, reporting."""
+"""Tasks as clients and nodes see them: looking, cancelling, replaying, reporting. Submitting is `intake`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from orchestrator.domain.errors import (
     Conflict,
-    InvalidRequest,
     NotFound,
-    OrchestratorError,
-    ShuttingDown,
     StorageUnavailable,
 )
 from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.state import FINISHED, TaskState
-from orchestrator.domain.task.task import Task, TaskSpec
+from orchestrator.domain.task.task import MAX_RESULT, Task
 from orchestrator.ports.ledger import Change, Counts, Ledger, TaskQuery, Verdict
 from orchestrator.services.clock import Clock
-from orchestrator.services.tasks.carrier import NodeCarrier
-from orchestrator.services.tasks.numbers import Numbers
-from orchestrator.services.tasks.scheduler import Report, Scheduler
-from orchestrator.services.tasks.submission import DEFAULTS, TaskBody, same, spec_of
+from orchestrator.services.tasks.carrier import HEARD_SECONDS, NodeCarrier
+from orchestrator.services.tasks.intake import Intake
+from orchestrator.services.tasks.large_results import NoOutputs, Outputs
+from orchestrator.services.tasks.scheduler import Report, Scheduler, Watcher
 
 SHORTEST_WAIT = 0.05  # seconds of a pull: a task is written down before it is handed out
-HEARD_SECONDS = 1.0  # after which a node must know what it was given
-DRAWS = 5  # of ids, before it is given up: another replica may have drawn the same
 RACES = 5  # lost against other replicas that change the same task, before a report is refused
-SUBMIT_SECONDS = 30.0  # after which a client hears that it is not known whether its task was taken in
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,87 +41,23 @@ class Tasks:
     """The use cases. Nothing here waits for a task to finish."""
 
     def __init__(
-        self, clock: Clock, ledger: Ledger, scheduler: Scheduler, carrier: NodeCarrier, rand: Callable[[], float]
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        scheduler: Scheduler,
+        carrier: NodeCarrier,
+        rand: Callable[[], float],
+        outputs: Outputs | None = None,
     ) -> None:
-        """`rand` gives uniform floats in [0, 1)."""
-        self.defaults = DEFAULTS
+        """`rand` gives uniform floats in [0, 1); `outputs` keeps large results."""
+        self.intake = Intake(clock, ledger, scheduler, rand)
         self._clock = clock
         self._ledger = ledger
         self._scheduler = scheduler
         self._carrier = carrier
+        self._outputs = outputs or NoOutputs()
+        self.on_elsewhere: list[Watcher] = []  # called when a change of another process's task is durable
         self._polls: dict[str, int] = {}  # by node: how often it has asked
-        self._numbers = Numbers(rand)
-
-    # Submitting
-
-    async def submit(self, body: TaskBody, principal: str = "", key: str = "") -> tuple[Task, bool]:
-        """A durable task, and whether it is new: one that was submitted before, with the same id or idempotency key
-        and the same content, is returned as it is. Raises InvalidRequest, Conflict, ShuttingDown and
-        StorageUnavailable."""
-        for _ in range(DRAWS):
-            spec = self._spec(body, principal, key)
-            task = lifecycle.submitted(spec, self._scheduler.owner, await self._unfinished(spec), self._clock.epoch)
-            try:
-                async with asyncio.timeout(SUBMIT_SECONDS):
-                    verdict = await self._scheduler.submit(task)
-            except TimeoutError:
-                raise StorageUnavailable("the task was not written down in time; it may still be taken in") from None
-            if verdict is Verdict.DONE:
-                return task, True
-            there = await self._there(spec)
-            if there is not None and same(there.spec, spec):
-                return there, False
-            if body.task_id is not None or there is None or there.id != spec.id:
-                what = "task_id" if there is not None and there.id == spec.id else "idempotency key"
-                raise Conflict(f"another task with this {what} exists", details={"task_id": there.id if there else ""})
-        raise StorageUnavailable("no free task id was drawn")
-
-    async def submit_many(
-        self, bodies: Sequence[TaskBody | OrchestratorError], principal: str = ""
-    ) -> list[Task | OrchestratorError]:
-        """The same for many, in one transaction; what is wrong with one does not touch the others. A task may depend
-        on one that comes before it."""
-        found = await asyncio.gather(
-            *(self._one(body, principal) for body in bodies),
-        )
-        return list(found)
-
-    async def _one(self, body: TaskBody | OrchestratorError, principal: str) -> Task | OrchestratorError:
-        if isinstance(body, OrchestratorError):
-            return body
-        try:
-            return (await self.submit(body, principal))[0]
-        except OrchestratorError as error:
-            return error
-
-    def _spec(self, body: TaskBody, principal: str, key: str) -> TaskSpec:
-        if self._scheduler.paused:
-            raise ShuttingDown("Orchestrator not started", details={"code": "ORCHESTRATOR_NOT_STARTED"})
-        now = self._clock.wall()
-        numbers = self._numbers
-        return spec_of(body, numbers.id(now), numbers.seq(now), now, principal, key, self.defaults)
-
-    async def _unfinished(self, spec: TaskSpec) -> frozenset[str]:
-        """The dependencies that have not finished. Raises InvalidRequest for one that is unknown, Conflict for one that
-        has failed already."""
-        foreign = [parent for parent in spec.dependencies if parent not in self._scheduler.tasks]
-        held = await self._ledger.get(foreign) if foreign else {}
-        unfinished = set(spec.dependencies) - set(foreign)
-        for parent in foreign:
-            if parent not in held:
-                raise InvalidRequest(f"dependencies: there is no task '{parent}'")
-            if not held[parent].state.finished:
-                unfinished.add(parent)
-            elif held[parent].state is not TaskState.COMPLETED and spec.on_dependency_failure == "fail":
-                raise Conflict(f"dependencies: task '{parent}' is {held[parent].state}")
-        return frozenset(unfinished)
-
-    async def _there(self, spec: TaskSpec) -> Task | None:
-        """The task that has the id, or else the idempotency key."""
-        task = (await self._ledger.get([spec.id])).get(spec.id) or self._scheduler.tasks.get(spec.id)
-        if task is None and spec.idempotency_key:
-            task = await self._ledger.by_key(spec.principal, spec.idempotency_key)
-        return task
 
     # Looking
 
@@ -193,6 +123,10 @@ class Tasks:
     def stopped(self) -> bool:
         return self._scheduler.paused
 
+    @property
+    def paused_types(self) -> frozenset[str]:
+        return frozenset(self._scheduler.paused_types)
+
     def stop(self) -> bool:
         """Hands nothing out and takes nothing in until `start`; what runs goes on. False when it was so already."""
         was, self._scheduler.paused = self._scheduler.paused, True
@@ -228,9 +162,14 @@ class Tasks:
             if self._polls.get(node_id) == turn and node_id in seats.by_id:
                 seats.offer(node_id, 0)
 
+    def running(self, node_id: str, running: Collection[str]) -> None:
+        """The node says which tasks it has: of others it need not be told that they are cancelled."""
+        self._carrier.named(node_id, running)
+
     async def confirm(self, node_id: str, running: Collection[str]) -> None:
         """The node says which tasks it has. Of others that it was given it never heard: they are queued again."""
         seat = self._scheduler.seats.by_id.get(node_id)
+        self._carrier.named(node_id, running)
         kept = self._carrier.kept(node_id)
         since = self._clock.wall() - HEARD_SECONDS
         for task_id, attempt in list(seat.running.items()) if seat is not None else ():
@@ -244,8 +183,15 @@ class Tasks:
 
     async def progress(self, task_id: str, attempt: int, part: float | None, note: str) -> bool:
         """How far an attempt is; False when it is no longer wanted."""
+        return await self._wanted(self._scheduler.progress(task_id, attempt, part, note), task_id, attempt)
+
+    async def works_on(self, task_id: str, attempt: int) -> bool:
+        """The node works on an attempt; False when it is no longer wanted."""
+        return await self._wanted(self._scheduler.started(task_id, attempt), task_id, attempt)
+
+    async def _wanted(self, telling: Awaitable[Task], task_id: str, attempt: int) -> bool:
         try:
-            await self._scheduler.progress(task_id, attempt, part, note)
+            await telling
         except Conflict:
             return False
         except NotFound:
@@ -258,6 +204,10 @@ class Tasks:
     async def report(self, task_id: str, attempt: int | None, node: str, report: Report | None) -> Task:
         """What a node says of an attempt; None: it works on it. A report that comes a second time is answered like the
         first. Raises NotFound, and Conflict for an attempt that is no longer the current one."""
+        if report is not None:
+            if report.result is not None and len(report.result) > MAX_RESULT:
+                return await self._report_large(task_id, attempt, node, report)
+            self._carrier.reported(node, task_id, attempt)
         latest = self._scheduler.tasks.get(task_id)
         if latest is None or (latest.state.active and latest.owner != self._scheduler.owner):
             return await self._report_elsewhere(await self.get(task_id), attempt, node, report)
@@ -270,6 +220,19 @@ class Tasks:
             pass  # another replica may have taken or changed the task: what the ledger holds decides
         return await self._report_elsewhere(await self.get(task_id), attempt, node, report)
 
+    async def _report_large(self, task_id: str, attempt: int | None, node: str, report: Report) -> Task:
+        """Keeps the result first, where the report counts."""
+        task = self._scheduler.tasks.get(task_id) or await self.get(task_id)
+        attempt = _attempt(task, attempt, node)
+        if not task.state.active or task.attempt != attempt:  # refused, or said before
+            return await self.report(task_id, attempt, node, report._replace(result=b"null"))
+        kept = await self._outputs.keep(task, attempt, report)
+        try:
+            return await self.report(task_id, attempt, node, kept)
+        except (Conflict, NotFound):
+            await self._outputs.forget(task, attempt)
+            raise
+
     async def _report_elsewhere(self, task: Task, attempt: int | None, node: str, report: Report | None) -> Task:
         """For a task that this process does not look after: it has finished, or another replica has it, which may
         change it at the same moment."""
@@ -280,6 +243,8 @@ class Tasks:
                 return task
             [verdict] = await self._ledger.commit([Change(following, task.version, task.state)])
             if verdict is Verdict.DONE:
+                for watcher in self.on_elsewhere:
+                    watcher(following, task)
                 return following
             task = await self.get(task.id)
         raise StorageUnavailable(f"task '{task.id}' changes all the time: try again")

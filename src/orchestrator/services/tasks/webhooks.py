@@ -27,6 +27,7 @@ LEASE = 25.0  # longer than a POST may take
 AT_ONCE = 64  # POSTs at a time
 FOUND = 500  # ends taken from the ledger at once
 KEPT = 7 * 86_400.0  # seconds that a finished delivery is shown
+OUTCOMES = {DeliveryState.DELIVERED: "delivered", DeliveryState.PENDING: "retry", DeliveryState.FAILED: "given_up"}
 _log = logging.getLogger("orchestrator.webhooks")
 
 
@@ -54,10 +55,11 @@ class Webhooks:
         self._more = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
         self._searched = 0.0
+        self.attempts = dict.fromkeys(OUTCOMES.values(), 0)  # of this process, by what became of them
 
     def task(self, new: Task, old: Task | None) -> None:
-        """For `Scheduler.on_change`: the change is durable."""
-        if new.spec.callback_url and new.state.finished and new.finished_at is not None:
+        """For `Scheduler.on_end`: the change is durable."""
+        if new.spec.callback_url and new.finished_at is not None:
             spec = new.spec
             webhook = deliveries.ended(new.id, new.version, spec.callback_url, spec.principal, new.finished_at)
             self._ended.append(webhook)
@@ -131,6 +133,7 @@ class Webhooks:
     async def _deliver(self, webhook: Webhook) -> None:
         try:
             done = await self._attempt(webhook)
+            self.attempts[OUTCOMES[done.state]] += 1
             await self._store.save(done, self._owner)
         except StorageUnavailable as error:  # the lease ends, and it is delivered once more
             _log.warning("webhook_not_written", extra={"webhook": webhook.id, "error": error.message})

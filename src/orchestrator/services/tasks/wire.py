@@ -6,12 +6,15 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.domain.storable import plain_text
 from orchestrator.domain.task.task import MAX_RESULT, Task
 from orchestrator.services.tasks.scheduler import Report
 
 ACCEPTED = frozenset({200, 201, 202})
 BUSY = frozenset({429, 503})
 MAX_TEXT = 4_000
+NOT_A_NODE = 502
+SHOWN = 200  # bytes of an answer that make no sense
 
 
 class WireTask(msgspec.Struct):
@@ -75,11 +78,25 @@ def read_answer(status: int, body: bytes, seconds: float) -> Report | None:
     if status not in ACCEPTED:
         text = body[:300].decode("utf-8", "replace").strip()
         return Report(False, error=f"the node answered HTTP {status}: {text}", status=status, seconds=seconds)
+    if not body.strip():
+        return None  # accepted, and nothing is said
     try:
         told = _report.decode(body)
+    except msgspec.ValidationError:
+        if body.lstrip().startswith(b"{"):
+            return None  # an old node's answer means accepted, whatever its fields are
+        return _not_understood(status, body, "no object", seconds)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return None  # an old node's answer means accepted, whatever it says
+        return _not_understood(status, body, "no JSON", seconds)
     return as_report(told, seconds)
+
+
+def _not_understood(status: int, body: bytes, what: str, seconds: float) -> Report:
+    """Something else answers at the node's address, such as a login page: nobody has the task."""
+    text = plain_text(body[:SHOWN].decode("utf-8", "replace").strip())
+    return Report(
+        False, error=f"the node answered HTTP {status} with {what}: {text}", status=NOT_A_NODE, seconds=seconds
+    )
 
 
 def as_report(told: ReportBody, seconds: float = 0.0) -> Report | None:
@@ -93,9 +110,6 @@ def as_report(told: ReportBody, seconds: float = 0.0) -> Report | None:
     result = bytes(told.result_data) or bytes(told.result)
     if told.status not in ("completed", "success") and not result:
         return None
-    if len(result) > MAX_RESULT:
-        size = f"{len(result):,} bytes, at most {MAX_RESULT:,} are kept"
-        return Report(False, error=f"the result is too large: {size}", final=True, seconds=seconds)
     if not _is_text(result):
         return Report(False, error="the result is not UTF-8", final=True, seconds=seconds)
     performance = bytes(told.performance_metrics) or None

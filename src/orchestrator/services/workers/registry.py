@@ -55,6 +55,7 @@ class Workers:
         self.on_room: list[Callable[[str], None]] = []
         # What a worker should stop: task and attempt. Whoever runs tasks says so; workers hear it by heartbeats.
         self.to_cancel: Callable[[str], Sequence[tuple[str, int]]] = lambda worker_id: ()
+        self.adopting = False  # while listeners are called for what another process did
         self._fleet = fleet
         self._clock = fleet.clock
         self._store = store
@@ -229,11 +230,15 @@ class Workers:
         """Takes over what other processes on the same database have written. Raises StorageUnavailable."""
         async with self._changing:
             stored = {worker.id: worker for worker in await self._store.list()}
-            for worker_id in [one for one in self._workers if one not in stored]:
-                self._forget(worker_id)
-                self._lost(worker_id, REMOVED)
-            for worker in stored.values():
-                self._adopt(worker)
+            self.adopting = True
+            try:
+                for worker_id in [one for one in self._workers if one not in stored]:
+                    self._forget(worker_id)
+                    self._lost(worker_id, REMOVED)
+                for worker in stored.values():
+                    self._adopt(worker)
+            finally:
+                self.adopting = False
 
     def _adopt(self, stored: Worker) -> None:
         mine = self._current(stored.id)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.adapters.sql.ledger.rows import (
@@ -15,15 +16,18 @@ from orchestrator.adapters.sql.ledger.rows import (
     MOVING,
     READ_ENDED,
     READ_HOT,
+    chained,
     check,
     counts_of,
     deltas,
     ending,
+    filters_of,
     fixed,
     keys_of,
     moving,
     searched,
     task_of,
+    unchained,
 )
 from orchestrator.adapters.sql.location import PostgresServer
 from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
@@ -142,21 +146,29 @@ picked AS MATERIALIZED (
         AND ($2 OR type = ANY($3::text[])) ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED) AS c
     WHERE o.owner != $1 AND {_LIVES} ORDER BY p.priority, c.seq LIMIT $4)
 {_GIVE}"""  # noqa: S608
-_SUITS = "seq < $3 AND ($4 OR type = $5) AND ($6 OR node = $7) AND ($8 OR principal = $9)"
-PAGE = f"""
+_FILTERS = ("node", "type", "principal")
+
+
+def _page(filters: Sequence[str]) -> str:
+    """For the plan the columns that are asked for must be written out: each has an index of its own."""
+    suits = "seq < $3" + "".join(f" AND {name} = ${place}" for place, name in enumerate(filters, 7))
+    return f"""
 {_OWNERS},
 picked AS (
     SELECT c.id, c.seq, false AS ended
     FROM owners o CROSS JOIN unnest($1::text[]) AS s (state) CROSS JOIN {_PRIORITIES} AS p (priority)
     CROSS JOIN LATERAL (
-        SELECT id, seq FROM tasks WHERE owner = o.owner AND state = s.state AND priority = p.priority AND {_SUITS}
-        ORDER BY seq DESC LIMIT $10) AS c
+        SELECT id, seq FROM tasks WHERE owner = o.owner AND state = s.state AND priority = p.priority AND {suits}
+        ORDER BY seq DESC LIMIT $4) AS c
     UNION ALL
     SELECT c.id, c.seq, true FROM unnest($2::text[]) AS s (state) CROSS JOIN LATERAL (
-        SELECT id, seq FROM tasks_finished WHERE state = s.state AND {_SUITS} ORDER BY seq DESC LIMIT $10) AS c),
-page AS MATERIALIZED (SELECT id, ended FROM picked ORDER BY seq DESC OFFSET $11 LIMIT $12)
+        SELECT id, seq FROM tasks_finished WHERE state = s.state AND {suits} ORDER BY seq DESC LIMIT $4) AS c),
+page AS MATERIALIZED (SELECT id, ended FROM picked ORDER BY seq DESC OFFSET $5 LIMIT $6)
 SELECT {READ_HOT} FROM tasks WHERE id IN (SELECT id FROM page WHERE NOT ended)
 UNION ALL SELECT {READ_ENDED} FROM tasks_finished WHERE id IN (SELECT id FROM page WHERE ended)"""  # noqa: S608
+
+
+PAGES = {names: _page(names) for count in range(len(_FILTERS) + 1) for names in combinations(_FILTERS, count)}
 GET = f"""
 SELECT {READ_HOT} FROM tasks WHERE id = ANY($1::text[])
 UNION ALL SELECT {READ_ENDED} FROM tasks_finished WHERE id = ANY($1::text[])"""  # noqa: S608
@@ -180,12 +192,14 @@ class PostgresLedger:
                 pool.terminate()
 
     async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
-        check(changes)
+        merged, places = chained(changes)
+        check(merged)
 
         async def write(connection: Any) -> list[Verdict]:
-            verdicts: list[Verdict] = []
-            for wave in _waves(changes):
-                verdicts += await _write(connection, wave)
+            written: list[Verdict] = []
+            for wave in _waves(merged):
+                written += await _write(connection, wave)
+            verdicts = unchained(written, places)
             counted = deltas(changes, verdicts)
             if counted:
                 # A row of its own for each replica: nobody waits for another's.
@@ -206,13 +220,13 @@ class PostgresLedger:
         return (await self.get([found])).get(found) if found is not None else None
 
     async def page(self, query: TaskQuery) -> tuple[Task, ...]:
-        principal = query.principal or ""
-        if not all(map(is_key, (query.type, query.node, principal))):
+        filters = filters_of(query)
+        if not all(map(is_key, filters.values())):
             return ()
         before = FAR if query.before is None else query.before
-        suits = (not query.type, query.type, not query.node, query.node, query.principal is None, principal)
-        values = (*searched(query), before, *suits, query.offset + query.limit, query.offset, query.limit)
-        rows = await self._run(lambda connection: connection.fetch(PAGE, *values))
+        reach = query.offset + query.limit
+        values = (*searched(query), before, reach, query.offset, query.limit, *filters.values())
+        rows = await self._run(lambda connection: connection.fetch(PAGES[tuple(filters)], *values))
         return tuple(sorted(map(task_of, rows), key=lambda task: -task.spec.seq))
 
     async def counts(self) -> Counts:
@@ -290,8 +304,14 @@ class PostgresLedger:
                     timeout=self._location.connect_timeout,
                     command_timeout=COMMAND_TIMEOUT,
                     server_settings=PINNED,
+                    reset=_keep,
                 )
             return self._pool
+
+
+async def _keep(_: Any) -> None:
+    """What a connection is when it comes back: nothing here leaves a trace in the session, and asking the server to
+    undo what was not done would cost every commit one way more."""
 
 
 def _lost() -> tuple[type[Exception], ...]:

@@ -73,6 +73,43 @@ def check(changes: Sequence[Change]) -> None:
             check_spec(change.task.spec)
 
 
+def chained(changes: Sequence[Change]) -> tuple[list[Change], list[int]]:
+    """The changes, those of one task that follow from each other as one; and for each change of which one it is part.
+    What is submitted and handed out at the same moment is written once."""
+    merged: list[Change] = []
+    places: list[int] = []
+    latest: dict[str, int] = {}
+    for change in changes:
+        task = change.task
+        place = latest.get(task.spec.id)
+        if place is not None and change.expected and not _is_ended(merged[place].before):
+            earlier = merged[place].task
+            if (earlier.version, earlier.state) == (change.expected, change.before) and not _is_ended(earlier.state):
+                merged[place] = merged[place]._replace(task=task)
+                places.append(place)
+                continue
+        latest[task.spec.id] = len(merged)
+        places.append(len(merged))
+        merged.append(change)
+    return merged, places
+
+
+def _is_ended(state: TaskState | None) -> bool:
+    """Whether a task in this state is in the other table."""
+    return state is not None and state.finished
+
+
+def unchained(verdicts: Sequence[Verdict], places: Sequence[int]) -> list[Verdict]:
+    """What became of each change. One that follows from a change which was not written is late."""
+    found: list[Verdict] = []
+    seen: set[int] = set()
+    for place in places:
+        verdict = verdicts[place]
+        found.append(verdict if verdict is Verdict.DONE or place not in seen else Verdict.STALE)
+        seen.add(place)
+    return found
+
+
 def fixed(task: Task) -> tuple[Any, ...]:
     """What never changes, in the order of `FIXED`."""
     spec = task.spec
@@ -177,6 +214,13 @@ def deltas(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> list[tuple
                 ended[change.task.state] += 1
     # In one order for all, so that two transactions never wait for each other's rows.
     return [(state.value, now[state], ended[state]) for state in sorted(now) if now[state] or ended[state]]
+
+
+def filters_of(query: TaskQuery) -> dict[str, str]:
+    """The columns that must have a value, the one first that probably is the rarest: each has an index of its own for
+    finished tasks."""
+    wanted = {"node": query.node or None, "type": query.type or None, "principal": query.principal}
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def searched(query: TaskQuery) -> tuple[list[str], list[str]]:

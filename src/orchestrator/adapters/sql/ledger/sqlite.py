@@ -11,22 +11,17 @@ from itertools import product
 from typing import Any, TypeVar
 
 from orchestrator.adapters.sql.ledger.rows import (
-    ALL,
-    ENDED,
-    FIXED,
-    MOVING,
     READ_ENDED,
     READ_HOT,
+    chained,
     check,
     counts_of,
-    deltas,
-    ending,
-    fixed,
+    filters_of,
     keys_of,
-    moving,
     searched,
     task_of,
 )
+from orchestrator.adapters.sql.ledger.sqlite_write import COUNT, DROP_KEY, write
 from orchestrator.adapters.sql.location import SqliteFile
 from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
 from orchestrator.domain.storable import is_key
@@ -48,28 +43,6 @@ def _marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
-# The text between the braces is made of this module's own names.
-ADD_KEY = "INSERT INTO task_keys (principal, key, task) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
-DROP_KEY = "DELETE FROM task_keys WHERE principal = ? AND key = ?"
-ADD = f"""
-INSERT INTO tasks ({", ".join(ALL)}) SELECT {_marks(len(ALL))}
-WHERE NOT EXISTS (SELECT 1 FROM tasks_finished WHERE id = ?) ON CONFLICT DO NOTHING"""  # noqa: S608
-ADD_FINISHED = f"""
-INSERT INTO tasks_finished ({", ".join(ENDED)}) SELECT {_marks(len(ENDED))}
-WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE id = ?) ON CONFLICT DO NOTHING"""  # noqa: S608
-CHANGE = f"UPDATE tasks SET {', '.join(f'{name} = ?' for name in MOVING)} WHERE id = ? AND version = ? AND state = ?"  # noqa: S608
-FINISH = f"""
-INSERT INTO tasks_finished ({", ".join(ENDED)})
-SELECT {", ".join(FIXED)}, {_marks(len(ENDED) - len(FIXED))}
-FROM tasks WHERE id = ? AND version = ? AND state = ?"""  # noqa: S608
-REMOVE = "DELETE FROM tasks WHERE id = ?"
-REPLAY = f"""
-INSERT INTO tasks ({", ".join(ALL)}) SELECT {", ".join(FIXED)}, {_marks(len(MOVING))}
-FROM tasks_finished WHERE id = ? AND version = ? AND state = ?"""  # noqa: S608
-REMOVE_FINISHED = "DELETE FROM tasks_finished WHERE id = ?"
-COUNT = """
-INSERT INTO task_counts (owner, state, now, ended) VALUES ('', ?, ?, ?)
-ON CONFLICT (owner, state) DO UPDATE SET now = now + excluded.now, ended = ended + excluded.ended"""
 LAST_KEPT = "SELECT seq FROM tasks_finished WHERE state = ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
 PRUNE = """
 DELETE FROM tasks_finished WHERE id IN (
@@ -84,7 +57,10 @@ NEXT_OWNER = "SELECT min(owner) FROM tasks WHERE owner > ?"
 OPEN_RANGE = """
 SELECT seq, rowid, priority FROM tasks WHERE owner = ? AND state = ? AND priority = ? AND seq < ?{}
 ORDER BY seq {} LIMIT ?"""
-ENDED_RANGE = "SELECT seq, rowid FROM tasks_finished WHERE state = ? AND seq < ?{} ORDER BY seq DESC LIMIT ?"
+# Without statistics SQLite cannot tell which index is the narrow one.
+ENDED_RANGE = """
+SELECT seq, rowid FROM tasks_finished INDEXED BY ix_tasks_finished_{}
+WHERE state = ? AND seq < ?{} ORDER BY seq DESC LIMIT ?"""
 GIVE = "UPDATE tasks SET owner = ?, version = version + 1 WHERE rowid = ?"
 BY_KEY = "SELECT task FROM task_keys WHERE principal = ? AND key = ?"
 
@@ -103,8 +79,9 @@ class SqliteLedger:
         await asyncio.gather(self._writer.close(), self._reader.close())
 
     async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
-        check(changes)
-        return await self._write(lambda connection: _commit(connection, changes)) if changes else []
+        merged, places = chained(changes)
+        check(merged)
+        return await self._write(lambda connection: write(connection, changes, merged, places)) if changes else []
 
     async def get(self, ids: Collection[str]) -> dict[str, Task]:
         wanted = [task_id for task_id in ids if is_key(task_id)]
@@ -241,48 +218,6 @@ def _transaction(connection: sqlite3.Connection, begin: str, work: Callable[[sql
     return found
 
 
-def _commit(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Verdict]:
-    cursor = connection.cursor()
-    verdicts = [_add(cursor, change.task) if change.expected == 0 else _move(cursor, change) for change in changes]
-    cursor.executemany(COUNT, deltas(changes, verdicts))
-    return verdicts
-
-
-def _add(cursor: sqlite3.Cursor, task: Task) -> Verdict:
-    spec = task.spec
-    if spec.idempotency_key:
-        cursor.execute(ADD_KEY, (spec.principal, spec.idempotency_key, spec.id))
-        if not cursor.rowcount:
-            return Verdict.EXISTS
-    if task.state.finished:
-        cursor.execute(ADD_FINISHED, (*fixed(task), *moving(task), *ending(task), spec.id))
-    else:
-        cursor.execute(ADD, (*fixed(task), *moving(task), spec.id))
-    if cursor.rowcount:
-        return Verdict.DONE
-    if spec.idempotency_key:
-        cursor.execute(DROP_KEY, (spec.principal, spec.idempotency_key))
-    return Verdict.EXISTS
-
-
-def _move(cursor: sqlite3.Cursor, change: Change) -> Verdict:
-    task = change.task
-    held = (task.id, change.expected, change.before and change.before.value)
-    if task.state.finished:
-        cursor.execute(FINISH, (*moving(task), *ending(task), *held))
-        remove = REMOVE
-    elif change.before is not None and change.before.finished:
-        cursor.execute(REPLAY, (*moving(task), *held))
-        remove = REMOVE_FINISHED
-    else:
-        cursor.execute(CHANGE, (*moving(task), *held))
-        return Verdict.DONE if cursor.rowcount else Verdict.STALE
-    if not cursor.rowcount:
-        return Verdict.STALE
-    cursor.execute(remove, (task.id,))
-    return Verdict.DONE
-
-
 def _get(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Task]:
     found: dict[str, Task] = {}
     for chunk in _chunks(ids):
@@ -296,11 +231,10 @@ def _get(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Task]:
 
 
 def _page(connection: sqlite3.Connection, query: TaskQuery) -> tuple[Task, ...]:
-    conditions, values = "", []
-    for name, value in (("type", query.type or None), ("node", query.node or None), ("principal", query.principal)):
-        if value is not None:
-            conditions += f" AND {name} = ?"
-            values.append(value)
+    filters = filters_of(query)
+    conditions = "".join(f" AND {name} = ?" for name in filters)
+    values = list(filters.values())
+    index = next(iter(filters), "state")
     reach = query.offset + query.limit
     before = FAR if query.before is None else query.before
     open_states, ended_states = searched(query)
@@ -310,7 +244,7 @@ def _page(connection: sqlite3.Connection, query: TaskQuery) -> tuple[Task, ...]:
         ranges = _ranges(connection, owners, open_states, reach, conditions, values, before, newest=True)
         found += [(seq, row, False) for seq, row, _ in ranges]
     for state in ended_states:
-        ended = connection.execute(ENDED_RANGE.format(conditions), (state, before, *values, reach))
+        ended = connection.execute(ENDED_RANGE.format(index, conditions), (state, before, *values, reach))
         found += [(seq, row, True) for seq, row in ended]
     page = sorted(found, reverse=True)[query.offset : reach]
     rows = _rows(connection, "tasks", READ_HOT, [row for _, row, ended in page if not ended])

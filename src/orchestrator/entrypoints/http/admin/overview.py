@@ -192,9 +192,10 @@ async def drain(
     principal: Principal = FLEET_WRITE,
 ) -> dict[str, Any]:
     """Turns new requests away (503) and readiness off; those under way finish. `timeout` in ms is how long they are
-    waited for before the drain counts as not finished in time; none is cut off."""
+    waited for before the drain counts as not finished in time; none is cut off. A process that is killed drains again
+    after its next start, one that ends in good order does not."""
     service = service_of(request)
-    state = service.drain.start(timeout / 1000)
+    state = await service.switches.drain(timeout / 1000)
     audit(principal, "drain.start", timeout=timeout)
     return {"success": True, "message": "Draining started", "timeout": timeout, **_drain(service, state)}
 
@@ -203,7 +204,7 @@ async def drain(
 async def cancel_drain(request: Request, principal: Principal = FLEET_WRITE) -> dict[str, Any]:
     """Takes requests again."""
     service = service_of(request)
-    if service.drain.cancel():
+    if await service.switches.cancel_drain():
         audit(principal, "drain.cancel")
     return {"success": True, "message": "Draining cancelled", **_drain(service, service.drain.state)}
 

@@ -26,8 +26,9 @@ async def get_queue(
 
 @router.post("/queue/pause")
 async def pause_queue(request: Request, principal: Principal = WRITE) -> dict[str, Any]:
-    """New requests are turned away (503, Retry-After); who waits keeps its place, and its deadline runs."""
-    service_of(request).gateway.pause()
+    """New requests are turned away (503, Retry-After); who waits keeps its place, and its deadline runs.
+    Holds until it is resumed, after a restart too."""
+    await service_of(request).switches.pause_queue()
     audit(principal, "queue.pause")
     return {"success": True, "paused": True}
 
@@ -35,6 +36,6 @@ async def pause_queue(request: Request, principal: Principal = WRITE) -> dict[st
 @router.post("/queue/resume")
 async def resume_queue(request: Request, principal: Principal = WRITE) -> dict[str, Any]:
     """Takes requests again."""
-    service_of(request).gateway.resume()
+    await service_of(request).switches.resume_queue()
     audit(principal, "queue.resume")
     return {"success": True, "paused": False}

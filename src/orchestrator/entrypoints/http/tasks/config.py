@@ -52,7 +52,7 @@ FIXED: Mapping[str, Callable[[Settings], Any]] = {
     "storage.type": lambda settings: settings.database_url.partition(":")[0].partition("+")[0],
     "storage.backup_enabled": lambda settings: False,
     "websocket.enabled": lambda settings: settings.tasks.websocket_max > 0,
-    "websocket.port": lambda settings: settings.server.port,
+    "websocket.port": lambda settings: settings.tasks.websocket_port or settings.server.port,
 }
 NOT_HERE = "is not changed by this route"
 NO_EFFECT = "has no effect in this service"

@@ -16,9 +16,10 @@ from orchestrator.domain.errors import InvalidRequest, OrchestratorError
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
 from orchestrator.entrypoints.http.permission import requires
-from orchestrator.entrypoints.http.tasks.envelope import PREFIX, answer, now_text, refusal, service_of, tasks_router
+from orchestrator.entrypoints.http.tasks.envelope import answer, now_text, refusal, service_of, tasks_router
 from orchestrator.entrypoints.http.tasks.node_view import server_details, worker_details
 from orchestrator.entrypoints.http.tasks.picture import alerts, history_point, status
+from orchestrator.entrypoints.http.tasks.socket_port import SOCKET
 from orchestrator.entrypoints.http.tasks.task_view import LISTS, PRIORITY_NAMES, item, loaded, summary
 from orchestrator.ports.ledger import TaskQuery
 from orchestrator.services.tasks.figures import KEPT
@@ -26,7 +27,6 @@ from orchestrator.services.tasks.figures import KEPT
 router = tasks_router("dashboard")
 FLEET, TASKS = requires(Permission.FLEET_READ), requires(Permission.TASKS_READ)
 HEALTH = requires(Permission.HEALTH_READ)
-SOCKET = f"{PREFIX}/ws"
 REFRESH = 5_000  # ms
 SHOWN = 10  # tasks of each list
 
@@ -168,4 +168,9 @@ def _host(request: Request) -> str:
 
 
 def _socket_url(request: Request) -> str:
-    return f"{'wss' if request.url.scheme == 'https' else 'ws'}://{_host(request)}{SOCKET}"
+    """The own port, where there is one."""
+    scheme, port = "wss" if request.url.scheme == "https" else "ws", service_of(request).settings.tasks.websocket_port
+    if not port:
+        return f"{scheme}://{_host(request)}{SOCKET}"
+    host = request.url.hostname or ""
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -21,11 +21,20 @@ from orchestrator.domain.errors import (
     UnsupportedMedia,
 )
 from orchestrator.entrypoints.http.service import HttpService
+from orchestrator.services.clock import Clock
 
 PREFIX = "/api/v1"
 _JSON = "application/json"
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+
+
+class _Submitted(msgspec.Struct):
+    success: bool
+    task_id: str
+    message: str
+    data: dict[str, str]
+    timestamp: str
 
 
 def tasks_router(tag: str) -> APIRouter:
@@ -62,6 +71,13 @@ def written(service: HttpService, named: Mapping[str, Any], message: str = "") -
     service.clock.tick()
     body["timestamp"] = service.clock.timestamp()
     return _encode(body)
+
+
+def submitted(clock: Clock, task_id: str, new: bool) -> bytes:
+    """The body of the answer to a task that was submitted, now or `new` False before."""
+    clock.tick()
+    message = "Task submitted successfully" if new else "Task was submitted before"
+    return _encode(_Submitted(True, task_id, message, {"task_id": task_id}, clock.timestamp()))
 
 
 def refusal(error: OrchestratorError, timestamp: str) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -19,7 +21,8 @@ from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks.envelope import tasks_router
 from orchestrator.entrypoints.http.tasks.node_view import worker_details
 from orchestrator.entrypoints.http.tasks.picture import alerts, iso, status
-from orchestrator.services.tasks.bulletin import EVENTS, Event, Missed
+from orchestrator.services.tasks.bulletin import Heard, Missed
+from orchestrator.services.tasks.events import EVENTS, Event
 
 router = tasks_router("events")
 MAY_READ = Requires(Permission.TASKS_READ)
@@ -31,50 +34,79 @@ SHARED = 1.0  # seconds
 GOING_AWAY, POLICY = 1001, 1008  # RFC 6455, 7.4.1
 _encode = msgspec.json.Encoder().encode
 
+UNKNOWN = 1 << 62  # stands for an id that is none of ours
+
 Types = Annotated[str, Query(alias="type", max_length=1_000)]
+Task = Annotated[str, Query(max_length=512)]
+Since = Annotated[str, Query(max_length=100)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which events a follower asked for."""
+
+    types: Collection[str]
+    task: str
+    since: float
+
+    def has(self, event: Event) -> bool:
+        return (
+            event.type in self.types
+            and event.at >= self.since
+            and (not self.task or event.data.get("task_id") == self.task)
+        )
 
 
 @router.get("/events")
 async def stream_events(
-    request: Request, types: Types = "", last_event_id: str = "", principal: Principal = READ
+    request: Request,
+    types: Types = "",
+    task: Task = "",
+    since: Since = "",
+    last_event_id: str = "",
+    principal: Principal = READ,
 ) -> StreamingResponse:
     """Server-sent events, each with `type`, `data`, `timestamp` and `sequence`; only those of `type` (several by
-    commas). After Last-Event-ID (or `last_event_id`) the kept ones come first; `missed` says that some were lost, `end`
-    that the service stops. 429 when too many follow."""
+    commas) and of `task`. After Last-Event-ID (or `last_event_id`), or from the moment `since` on (RFC 3339 or seconds
+    since the epoch), the kept ones come first; `missed` says that some are not there, `end` that the service stops. 429
+    when too many follow."""
     service: HttpService = request.app.state.service
-    wanted = _wanted(types)
-    after = _after(service, request.headers.get("last-event-id") or last_event_id)
+    wanted = _wanted(types, task, since)
+    after = await _after(service, request.headers.get("last-event-id") or last_event_id, wanted.since)
     _check_room(service, "stream")
-    return StreamingResponse(_stream(service, wanted, after), media_type="text/event-stream", headers=SSE)
+    found = service.bulletin.follow(after, service.stopping)
+    return StreamingResponse(_stream(service, wanted, found), media_type="text/event-stream", headers=SSE)
 
 
-async def _stream(service: HttpService, wanted: Collection[str], after: int) -> AsyncIterator[bytes]:
+async def _stream(service: HttpService, wanted: _Wanted, found: AsyncGenerator[Heard]) -> AsyncIterator[bytes]:
     with _counted(service, "stream"):
         yield b": open\n\n"
-        async with aclosing(service.bulletin.follow(after, service.stopping)) as found:
+        async with aclosing(found):
             async for one in found:
                 if isinstance(one, Missed):
-                    yield b"event: missed\ndata: {}\n\n"
+                    yield _frame(one.number, "missed", _reason(one))
                 elif not isinstance(one, Event):
                     yield b": quiet\n\n"
-                elif one.type in wanted:
-                    body = _encode(_shown(service, one))
-                    yield b"id: %b\nevent: %b\ndata: %b\n\n" % (
-                        _id(service, one.number).encode(),
-                        one.type.encode(),
-                        body,
-                    )
+                elif wanted.has(one):
+                    yield _frame(one.number, one.type, _shown(one))
         yield b'event: end\ndata: {"reason":"shutdown"}\n\n'
 
 
 @router.websocket("/ws")
-async def follow(websocket: WebSocket, types: Types = "", last_event_id: str = "", principal: Principal = READ) -> None:
+async def follow(
+    websocket: WebSocket,
+    types: Types = "",
+    task: Task = "",
+    since: Since = "",
+    last_event_id: str = "",
+    principal: Principal = READ,
+) -> None:
     """The same by WebSocket: `initial_status`, then events, and `network_status` every 5 s. Its messages `ping`,
     `subscribe_to_alerts` and `request_node_details` are answered. Closed with 1001 when the service stops, with 1008
     when the key is no longer good."""
     service: HttpService = websocket.app.state.service
-    wanted = _wanted(types)
-    after = _after(service, last_event_id)
+    wanted = _wanted(types, task, since)
+    after = await _after(service, last_event_id, wanted.since)
     _check_room(service, "websocket")
     with _counted(service, "websocket"):
         await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
@@ -97,16 +129,17 @@ class _Socket:
         self._service = service
         self._alerted: set[str] | None = None  # alerts that were told; None: nobody asked for them
 
-    async def events(self, wanted: Collection[str], after: int) -> None:
+    async def events(self, wanted: _Wanted, after: int | None) -> None:
         """Ends when the service stops."""
         service = self._service
-        await self._status("initial_status")
         async with aclosing(service.bulletin.follow(after, service.stopping)) as found:
+            await self._status("initial_status")
             async for one in found:
                 if isinstance(one, Missed):
-                    await self._send({"type": "missed", "data": {}})
-                elif isinstance(one, Event) and one.type in wanted:
-                    await self._send({**_shown(service, one), "id": _id(service, one.number)})
+                    more = {"sequence": one.number, "id": str(one.number)}
+                    await self._send({"type": "missed", "data": _reason(one), **more})
+                elif isinstance(one, Event) and wanted.has(one):
+                    await self._send({**_shown(one), "id": str(one.number)})
 
     async def statuses(self) -> None:
         """Raises Unauthenticated and Forbidden when the key is no longer good."""
@@ -192,17 +225,37 @@ class _Socket:
         await self._websocket.send_text(_encode(whole).decode())
 
 
-def _shown(service: HttpService, event: Event) -> dict[str, Any]:
+def _frame(number: int, kind: str, said: dict[str, Any]) -> bytes:
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind.encode(), _encode(said))
+
+
+def _reason(missed: Missed) -> dict[str, Any]:
+    return {"reason": missed.reason, "count": missed.count}
+
+
+def _shown(event: Event) -> dict[str, Any]:
     return {"type": event.type, "data": event.data, "timestamp": iso(event.at), "sequence": event.number}
 
 
-def _wanted(types: str) -> Collection[str]:
-    """Raises InvalidRequest for a type that there is not."""
+def _wanted(types: str, task: str, since: str) -> _Wanted:
+    """Raises InvalidRequest for a type that there is not, and for a moment that is none."""
     names = {name.strip() for name in types.split(",") if name.strip()}
     unknown = sorted(names - EVENTS.keys())
     if unknown:
         raise InvalidRequest(f"type '{unknown[0][:50]}' is none of {', '.join(EVENTS)}", details={"field": "type"})
-    return names or EVENTS.keys()
+    return _Wanted(names or EVENTS.keys(), task, _moment(since))
+
+
+def _moment(text: str) -> float:
+    """Seconds since the epoch; 0 for none."""
+    try:
+        if not text or text.replace(".", "", 1).isdecimal():
+            return float(text or 0)
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        message = "since: a moment as in 2026-01-31T08:00:00Z, or seconds since the epoch"
+        raise InvalidRequest(message, details={"field": "since"}) from None
 
 
 def _check_room(service: HttpService, kind: str) -> None:
@@ -220,17 +273,8 @@ def _counted(service: HttpService, kind: str) -> Iterator[None]:
         service.bulletin.followers[kind] -= 1
 
 
-def _id(service: HttpService, number: int) -> str:
-    """Numbers begin anew with each start; the moment of the start tells them apart."""
-    return f"{round(service.started_at * 1000):x}-{number}"
-
-
-def _after(service: HttpService, seen: str) -> int:
-    """Where a follower goes on: now without an id; an id of an earlier start, or none of ours, leads to all that is
-    kept."""
-    last = service.bulletin.last
+async def _after(service: HttpService, seen: str, since: float) -> int | None:
+    """Where a follower goes on: behind an id, at a moment, or (None) now. Raises StorageUnavailable."""
     if not seen:
-        return last
-    start, _, number = seen.partition("-")
-    known = start == _id(service, 0).partition("-")[0] and number.isascii() and number.isdigit() and len(number) < 16
-    return min(int(number), last) if known else 0
+        return await service.bulletin.before(since) if since else None
+    return int(seen) if seen.isascii() and seen.isdecimal() and len(seen) <= 18 else UNKNOWN

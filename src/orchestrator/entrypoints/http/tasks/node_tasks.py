@@ -22,7 +22,7 @@ REPORT = requires(Permission.NODES_REPORT)
 LONGEST_WAIT = 30.0
 _REPORT = {
     "status": "completed, failed, released (not begun: somebody else may have it) or running.",
-    "result_data": "Any JSON of at most 1 MiB; `result` is the same.",
+    "result_data": "Any JSON; above 1 MiB it becomes an artifact. `result` is the same.",
     "error_message": "Why it failed.",
     "retryable": "Whether another attempt may help; true.",
     "attempt": "Which attempt, as the task said; a node that names none means the current one on it.",
@@ -30,6 +30,13 @@ _REPORT = {
     "execution_time": "Seconds.",
     "agent_id": "Which of the node's agents did it.",
     "performance_metrics": "An object.",
+}
+
+_PROGRESS = {
+    "attempt": "Required.",
+    "progress": "0 to 1.",
+    "message": "What it does.",
+    "logs": "At most 1,000 lines: texts, or objects with message, level and at (seconds since the epoch).",
 }
 
 
@@ -44,6 +51,7 @@ class ProgressBody(msgspec.Struct):
     node_id: str = ""
     progress: float | None = None
     message: str = ""
+    logs: list[Any] = []  # msgspec copies it
 
 
 class ReportsBody(msgspec.Struct):
@@ -90,15 +98,22 @@ async def report_many(request: Request, principal: Principal = REPORT) -> Respon
     return answer(request, {"results": results})
 
 
-@router.post("/tasks/{task_id}/progress", openapi_extra=described({"attempt": "Required.", "progress": "0 to 1."}))
+@router.post("/tasks/{task_id}/progress", openapi_extra=described(_PROGRESS))
 async def progress(request: Request, task_id: str, principal: Principal = REPORT) -> Response:
-    """How far a task is. `cancel` tells the node to stop: the attempt is no longer wanted."""
+    """How far a task is, and what it logs. `cancel` tells the node to stop: the attempt is no longer wanted, and its
+    log lines are not kept."""
     body = _read(ProgressBody, await request.body())
     if body.progress is not None and not 0 <= body.progress <= 1:
         raise InvalidRequest("progress: from 0 to 1", details={"field": "progress"})
     service = service_of(request)
     _check_node(service, principal, body.node_id)
-    wanted = await service.tasks.progress(task_id, body.attempt, body.progress, body.message[:4_000])
+    lines = service.task_logs.read(body.logs, body.attempt)
+    if lines and body.progress is None and not body.message:
+        wanted = await service.tasks.works_on(task_id, body.attempt)
+    else:
+        wanted = await service.tasks.progress(task_id, body.attempt, body.progress, body.message[:4_000])
+    if lines and wanted:
+        await service.task_logs.append(task_id, lines)
     return answer(request, {"cancel": not wanted})
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
+from orchestrator.domain.registry_node import TO_WORKER, RegistryNode
 from orchestrator.domain.worker import Agent, Worker, WorkerStatus
 from orchestrator.services.fleet.node import FleetNode
 from orchestrator.services.tasks.node_figures import server_status
 
 INFERENCE = "inference"
+REGISTRY = "registry"  # the mode of nodes that only the registry of tools knows
 
 
 def worker_row(worker: Worker, now: float) -> dict[str, Any]:
@@ -111,3 +114,52 @@ def server_details(node: FleetNode) -> dict[str, Any]:
         "metadata": {"models": [entry.name for entry in node.entries()]},
         "agents": [],
     }
+
+
+def registry_row(node: RegistryNode) -> dict[str, Any]:
+    """A node that only the registry of tools knows, in the same form: it takes no tasks and tells nothing."""
+    host, port = _place(node.address)
+    return {
+        "node_id": node.id,
+        "host": host,
+        "port": port,
+        "node_type": node.node_type.value,
+        "status": TO_WORKER[node.status].value,
+        "capabilities": [],
+        "agents_count": 0,
+        "cpu_usage": 0.0,
+        "memory_usage": 0.0,
+        "gpu_usage": 0.0,
+        "load_score": 0.0,
+        "last_heartbeat": 0.0,
+        "version": "",
+        "location": None,
+        "uptime": 0.0,
+        "mode": REGISTRY,
+        "max_concurrency": 0,
+    }
+
+
+def registry_details(node: RegistryNode) -> dict[str, Any]:
+    return {
+        **registry_row(node),
+        "reliability_score": 1.0,
+        "network_latency": 0.0,
+        "tasks_completed": 0,
+        "tasks_failed": 0,
+        "task_types": [],
+        "labels": {},
+        "memory_mb": None,
+        "metadata": {"address": node.address},
+        "registered_at": node.created_at,
+        "agents": [],
+    }
+
+
+def _place(address: str) -> tuple[str, int]:
+    """Host and port of an address, which may be any text."""
+    try:
+        parts = urlsplit(address if "//" in address else f"//{address}")
+        return parts.hostname or address, parts.port or 0
+    except ValueError:
+        return address, 0

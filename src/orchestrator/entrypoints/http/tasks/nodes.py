@@ -13,7 +13,14 @@ from orchestrator.domain.worker_report import read_status
 from orchestrator.entrypoints.http.admin.route import audit
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.tasks.envelope import answer, described, read_body, service_of, tasks_router
-from orchestrator.entrypoints.http.tasks.node_view import server_details, server_row, worker_details, worker_row
+from orchestrator.entrypoints.http.tasks.node_view import (
+    registry_details,
+    registry_row,
+    server_details,
+    server_row,
+    worker_details,
+    worker_row,
+)
 
 router = tasks_router("nodes")
 READ, WRITE = requires(Permission.FLEET_READ), requires(Permission.FLEET_WRITE)
@@ -28,6 +35,7 @@ _HEARTBEAT = {
     "load_score": "0 to 1.",
     "memory_mb": "Memory of the machine in MB.",
     "agents": "All agents of the node: agent_id, agent_type, status, capabilities, specialized_models, ...",
+    "running": "Ids of the tasks that the node has.",
 }
 _REGISTRATION = {
     "host": "Name or address that tasks are pushed to; localhost.",
@@ -43,18 +51,19 @@ _REGISTRATION = {
     "version": "1.0.0.",
     "location": "Free text.",
     "metadata": "Free; task_path is the path that tasks are posted to.",
-    **{name: meaning for name, meaning in _HEARTBEAT.items() if name != "status"},
+    **{name: meaning for name, meaning in _HEARTBEAT.items() if name not in ("status", "running")},
 }
 
 
 @router.get("/nodes")
 async def list_nodes(request: Request, principal: Principal = READ) -> Response:
-    """All nodes by id: workers, model servers, and the service itself where it runs tasks. Times in seconds since the
-    epoch."""
+    """All nodes by id: workers, model servers, those of the registry of tools, and the service itself where it runs
+    tasks. Times in seconds since the epoch."""
     service = service_of(request)
     now = service.clock.wall()
     nodes: dict[str, Any] = {one.id: worker_row(one, now) for one in service.workers.current().values()}
     nodes |= {one.id: server_row(one) for one in service.fleet.nodes.values()}
+    nodes = {one.id: registry_row(one) for one in await service.directory.own()} | nodes
     active = sum(node["status"] == WorkerStatus.ACTIVE.value for node in nodes.values())
     total = len(nodes)
     if service.local.worker is not None:  # shown, and not counted: it is not a node of anybody's
@@ -71,6 +80,10 @@ async def get_node(request: Request, node_id: str, principal: Principal = READ) 
         return answer(request, {"node": server_details(server)})
     service.workers.current()
     own = service.local.worker if node_id == LOCAL_WORKER else None
+    if own is None and node_id not in service.workers.all():
+        for one in await service.directory.own():
+            if one.id == node_id:
+                return answer(request, {"node": registry_details(one)})
     return answer(request, {"node": worker_details(own or service.workers.get(node_id), service.clock.wall())})
 
 
@@ -94,11 +107,17 @@ async def register_node(request: Request, node_id: str, principal: Principal = R
 async def heartbeat(request: Request, node_id: str, principal: Principal = REPORT) -> Response:
     """A sign of life with usages. What an operator set stays; a node that was offline is active again.
 
-    Answers with `cancel`: the attempts of tasks that the node should stop. 400, 403, 404.
+    Answers with `cancel`: the attempts of tasks that the node should stop. They come with every heartbeat until the
+    node reports, or says by `running`, here or when it asks for tasks, that it does not have them. 400, 403, 404.
     """
     workers = service_of(request).workers
     body = await read_body(request)
     workers.heartbeat(node_id, body, principal)
+    running = body.get("running")
+    if running is not None:
+        if not isinstance(running, list) or not all(isinstance(one, str) for one in running):
+            raise InvalidRequest("running: a list of ids", details={"field": "running"})
+        service_of(request).tasks.running(node_id, running)
     cancel = [{"task_id": task, "attempt": attempt} for task, attempt in workers.to_cancel(node_id)]
     return answer(request, {"cancel": cancel}, message="Heartbeat updated")
 

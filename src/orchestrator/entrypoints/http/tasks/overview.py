@@ -144,17 +144,17 @@ async def prometheus(request: Request, principal: Principal = METRICS) -> Respon
 async def start(request: Request, principal: Principal = WRITE) -> Response:
     """Goes on after a stop: nodes and tasks are as they were."""
     service = service_of(request)
-    changed = service.tasks.start()
+    changed = await service.switches.start_tasks()
     message = "Orchestrator started successfully" if changed else "Orchestrator already running"
     return _switched(request, principal, "start", message, changed)
 
 
 @router.post("/control/stop")
 async def stop(request: Request, principal: Principal = WRITE) -> Response:
-    """Takes no tasks in and hands none out until a start or a restart of this process. What runs goes on, nodes are not
-    told, and everything can be read."""
+    """Takes no tasks in and hands none out until a start, in every process on the database, also after it was begun
+    anew. What runs goes on, nodes are not told, and everything can be read."""
     service = service_of(request)
-    changed = service.tasks.stop()
+    changed = await service.switches.stop_tasks()
     message = "Orchestrator stopped successfully" if changed else "Orchestrator not running"
     return _switched(request, principal, "stop", message, changed)
 
@@ -164,7 +164,7 @@ async def restart(request: Request, principal: Principal = WRITE) -> Response:
     """The same as a stop and a start."""
     service = service_of(request)
     service.tasks.stop()
-    service.tasks.start()
+    await service.switches.start_tasks()
     return _switched(request, principal, "restart", "Orchestrator restarted successfully", True)
 
 

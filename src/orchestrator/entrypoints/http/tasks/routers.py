@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from orchestrator.entrypoints.http.tasks import (
     agents,
+    bulk,
     config,
     dashboard,
     events,
@@ -13,6 +14,7 @@ from orchestrator.entrypoints.http.tasks import (
     nodes,
     overview,
     schedules,
+    task_logs,
     tasks,
     webhooks,
 )
@@ -27,5 +29,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     node_tasks.router,
     schedules.router,
     webhooks.router,
+    bulk.router,
+    task_logs.router,
     tasks.router,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
 from orchestrator.ports.ledger import Counts
@@ -33,6 +34,19 @@ PRIORITY_NAMES = {1: "CRITICAL", 2: "HIGH", 3: "NORMAL", 4: "LOW", 5: "BACKGROUN
 def list_of(task: Task) -> str:
     """pending, active, completed or failed."""
     return next(name for name, states in LISTS.items() if task.state in states)
+
+
+def states_of(text: str) -> frozenset[TaskState]:
+    """Lists and states, separated by commas. Raises InvalidRequest."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    found: set[TaskState] = set()
+    for name in names:
+        try:
+            found |= LISTS[name] if name in LISTS else {TaskState(name)}
+        except ValueError:
+            known = ", ".join([*LISTS, *(state.value for state in TaskState if state.value not in LISTS)])
+            raise InvalidRequest(f"status '{name[:200]}' is none of {known}", details={"field": "status"}) from None
+    return frozenset(found)
 
 
 def whole(task: Task, *, content: bool = True) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from orchestrator.entrypoints.http.tasks.envelope import (
     described,
     read_body,
     service_of,
+    submitted,
     tasks_router,
 )
-from orchestrator.entrypoints.http.tasks.task_view import LISTS, item, list_of, summary, whole
+from orchestrator.entrypoints.http.tasks.task_view import LISTS, item, list_of, states_of, summary, whole
 from orchestrator.ports.ledger import TaskQuery
 from orchestrator.services.tasks.submission import TaskBody, read_batch, read_task
 
@@ -28,6 +29,7 @@ router = tasks_router("tasks")
 READ, SUBMIT = requires(Permission.TASKS_READ), requires(Permission.TASKS_SUBMIT)
 WRITE = requires(Permission.TASKS_WRITE)
 MOST_LISTED = 1_000
+LONGEST_WAIT = 30.0  # seconds
 MOST_SUBMITTED = 10_000
 _TASK = {
     "task_type": "Required.",
@@ -55,9 +57,8 @@ async def submit(request: Request, principal: Principal = SUBMIT) -> Response:
     service = service_of(request)
     raw = await _raw(request)
     key = request.headers.get("idempotency-key", "")
-    task, new = await service.tasks.submit(read_task(raw), principal.id, key)
-    message = "Task submitted successfully" if new else "Task was submitted before"
-    return answer(request, {"task_id": task.id}, message=message)
+    task, new = await service.tasks.intake.submit(read_task(raw), principal.id, key)
+    return Response(submitted(service.clock, task.id, new), media_type="application/json")
 
 
 @router.post("/tasks/batch", openapi_extra=described({"tasks": "At most 10,000 tasks, each as for POST /tasks."}))
@@ -73,7 +74,7 @@ async def submit_batch(request: Request, principal: Principal = SUBMIT) -> Respo
             bodies.append(read_task(raw))
         except InvalidRequest as error:
             bodies.append(error)
-    found = await service_of(request).tasks.submit_many(bodies, principal.id)
+    found = await service_of(request).tasks.intake.submit_many(bodies, principal.id)
     results = [
         {"success": True, "task_id": one.id} if isinstance(one, Task) else {"success": False, "error": one.message}
         for one in found
@@ -88,6 +89,7 @@ async def list_tasks(
     status: Annotated[str, Query(max_length=100)] = "",
     task_type: Annotated[str, Query(max_length=512)] = "",
     node_id: Annotated[str, Query(max_length=200)] = "",
+    submitted_by: Annotated[str | None, Query(max_length=512)] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
     before: Annotated[int | None, Query(ge=0)] = None,
@@ -97,9 +99,11 @@ async def list_tasks(
     completed, failed, or a state). `next` is what to give as `before` for the page that follows; it costs the same on
     every page, as `offset` does not. `summary` counts all."""
     tasks = service_of(request).tasks
-    wanted = _states(status)
+    wanted = states_of(status)
     groups = [wanted] if wanted else list(LISTS.values())
-    pages = [await tasks.page(TaskQuery(group, task_type, node_id, None, before, limit, offset)) for group in groups]
+    pages = [
+        await tasks.page(TaskQuery(group, task_type, node_id, submitted_by, before, limit, offset)) for group in groups
+    ]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in LISTS}
     for task in (task for page in pages for task in page):
         found[list_of(task)].append(item(task))
@@ -156,24 +160,33 @@ async def list_types(request: Request, principal: Principal = READ) -> Response:
 
 @router.post("/tasks/types/{task_type}/pause")
 async def pause_type(request: Request, task_type: str, principal: Principal = WRITE) -> Response:
-    """Tasks of the type are taken in and wait; those that run go on."""
-    service_of(request).tasks.pause_type(task_type)
+    """Tasks of the type are taken in and wait, until it is resumed; those that run go on."""
+    await service_of(request).switches.pause_type(task_type)
     audit(principal, "tasks.pause", task_type)
     return answer(request, {"task_type": task_type, "paused": True})
 
 
 @router.post("/tasks/types/{task_type}/resume")
 async def resume_type(request: Request, task_type: str, principal: Principal = WRITE) -> Response:
-    service_of(request).tasks.resume_type(task_type)
+    await service_of(request).switches.resume_type(task_type)
     audit(principal, "tasks.resume", task_type)
     return answer(request, {"task_type": task_type, "paused": False})
 
 
 @router.get("/tasks/{task_id}")
-async def get_task(request: Request, task_id: str, principal: Principal = READ) -> Response:
+async def get_task(
+    request: Request,
+    task_id: str,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = 0.0,
+    principal: Principal = READ,
+) -> Response:
     """One task with its result. What goes in and comes out of another principal's task is shown to those who may read
-    prompts. 404."""
-    task = await service_of(request).tasks.get(task_id)
+    prompts. With `wait` the answer comes when the task has finished, at the latest after so many seconds (up to 30).
+    404; 429 when too many wait."""
+    service = service_of(request)
+    if wait > 0:
+        await service.waits.finished(task_id, wait, service.stopping)
+    task = await service.tasks.get(task_id)
     content = task.spec.principal == principal.id or allowed(principal, Permission.PROMPTS_READ)
     return answer(request, {"task": whole(task, content=content)})
 
@@ -230,15 +243,3 @@ async def _raw(request: Request) -> bytes:
         raise InvalidRequest("No task data provided")
     check_json(request)
     return raw
-
-
-def _states(text: str) -> frozenset[TaskState]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    found: set[TaskState] = set()
-    for name in names:
-        try:
-            found |= LISTS[name] if name in LISTS else {TaskState(name)}
-        except ValueError:
-            known = ", ".join([*LISTS, *(state.value for state in TaskState if state.value not in LISTS)])
-            raise InvalidRequest(f"status '{name}' is none of {known}", details={"field": "status"}) from None
-    return frozenset(found)

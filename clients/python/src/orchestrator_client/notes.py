@@ -1,0 +1,205 @@
+"""What handlers say while they run: how far they are, and lines of their log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator_client import calls
+from orchestrator_client.async_client import AsyncClient
+from orchestrator_client.errors import OrchestratorError, RateLimited, ServiceError, Unreachable
+from orchestrator_client.wait import pause
+
+Key = tuple[str, int]  # task id, attempt
+SECONDS = 0.25  # between two messages about an attempt
+LAST_SECONDS = 5.0  # for what was said last, before the result is told
+MAX_LINE, MAX_MESSAGE = 16_000, 4_000  # characters
+WAITING_LINES, WAITING_BYTES = 5_000, 1 << 20  # of one attempt, until the service has them
+SENT_LINES, SENT_BYTES = 500, 256 << 10  # with one message
+_log = logging.getLogger("orchestrator_client.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`at` in seconds since the epoch."""
+
+    at: float
+    level: str
+    message: str
+
+    @property
+    def size(self) -> int:
+        return len(self.message) + 32
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was said since the last time. `progress` is how far and a line about it; None: nothing new."""
+
+    progress: tuple[float | None, str] | None
+    lines: Sequence[Line]
+
+
+class Note:
+    """What one attempt has said and nobody was told yet. Handlers write from any thread; memory is bounded."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        """`wake` is called from the handler's thread when something was said and nothing waited."""
+        self.turn = asyncio.Lock()  # one message at a time, so that lines keep their order
+        self.last: tuple[float | None, str] = (None, "")
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._progress: tuple[float | None, str] | None = None
+        self._lines: deque[Line] = deque()
+        self._bytes = 0
+        self._left_out = 0
+
+    @property
+    def some(self) -> bool:
+        return self._progress is not None or bool(self._lines)
+
+    @property
+    def has_lines(self) -> bool:
+        return bool(self._lines)
+
+    def progress(self, part: float | None, message: str) -> None:
+        with self._lock:
+            first = not self.some
+            self._progress = self.last = (part, _text(message, MAX_MESSAGE))
+        if first:
+            self._wake()
+
+    def log(self, text: str, level: str = "info", at: float | None = None) -> None:
+        now = time.time() if at is None else at
+        with self._lock:
+            first = not self.some
+            for line in str(text).splitlines() or [""]:
+                self._append(Line(now, str(level), _text(line, MAX_LINE)))
+        if first:
+            self._wake()
+
+    def take(self, lines: int = SENT_LINES, most: int = SENT_BYTES) -> Said:
+        """The oldest lines, as many as fit."""
+        with self._lock:
+            taken: list[Line] = []
+            size = 0
+            while self._lines and len(taken) < lines and (not taken or size + self._lines[0].size <= most):
+                line = self._lines.popleft()
+                taken.append(line)
+                size += line.size
+            self._bytes -= size
+            if self._left_out and not self._lines:
+                said = f"({self._left_out:,} lines were left out: too many at once)"
+                taken.append(Line(time.time(), "warning", said))
+                self._left_out = 0
+            progress, self._progress = self._progress, None
+            return Said(progress, taken)
+
+    def back(self, said: Said) -> None:
+        """It was not told after all."""
+        with self._lock:
+            self._lines.extendleft(reversed(said.lines))
+            self._bytes += sum(line.size for line in said.lines)
+            self._progress = self._progress or said.progress
+
+    def _append(self, line: Line) -> None:
+        if len(self._lines) >= WAITING_LINES or self._bytes + line.size > WAITING_BYTES:
+            self._left_out += 1
+            return
+        self._lines.append(line)
+        self._bytes += line.size
+
+
+class Notes:
+    """Tells the service what the running attempts say, each a few times a second at most."""
+
+    def __init__(self, client: AsyncClient, node_id: str, unwanted: Callable[[str, int], None]) -> None:
+        """`unwanted` is called for an attempt that the service does not want any more."""
+        self._client = client
+        self._node = node_id
+        self._unwanted = unwanted
+        self._notes: dict[Key, Note] = {}
+        self._some = asyncio.Event()
+
+    def begin(self, key: Key) -> Note:
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the worker has ended, the handler's thread has not
+                loop.call_soon_threadsafe(self._some.set)
+
+        note = self._notes[key] = Note(wake)
+        return note
+
+    def end(self, key: Key) -> None:
+        self._notes.pop(key, None)
+
+    async def flush(self, key: Key) -> None:
+        """Tells the last lines of an attempt, as far as the service takes them within a few seconds: after the result
+        it takes none."""
+        note = self._notes.get(key)
+        if note is None:
+            return
+        failures = 0
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                while note.has_lines or note.turn.locked():
+                    if await self._tell(key, note):
+                        failures = 0
+                    else:
+                        failures += 1
+                        await asyncio.sleep(pause(failures))
+        except TimeoutError:
+            _log.warning("the last log lines of task %s, attempt %d, were not taken", *key)
+
+    async def run(self) -> None:
+        """For ever."""
+        failures = 0
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            began = time.monotonic()
+            told = await asyncio.gather(
+                *(self._tell(key, note) for key, note in self._notes.copy().items() if note.some)
+            )
+            failures = 0 if all(told) else failures + 1
+            if any(note.some for note in self._notes.values()):
+                self._some.set()
+            wait = pause(failures) if failures else SECONDS
+            await asyncio.sleep(max(0.0, wait - (time.monotonic() - began)))
+
+    async def _tell(self, key: Key, note: Note) -> bool:
+        """One message; whether the service could be asked."""
+        async with note.turn:
+            if not note.some or key not in self._notes:
+                return True
+            said = note.take()
+            part, message = note.last
+            body: dict[str, Any] = {
+                "attempt": key[1], "node_id": self._node, "progress": part, "message": message
+            }  # fmt: skip
+            if said.lines:
+                body["logs"] = [asdict(line) for line in said.lines]
+            try:
+                unwanted = await self._client.send(calls.progress(key[0], body))
+            except (Unreachable, ServiceError, RateLimited) as error:
+                _log.debug("what task %s says was not taken yet: %s", key[0], error.message)
+                note.back(said)
+                return False
+            except OrchestratorError as error:
+                _log.debug("what task %s says is refused: %s", key[0], error.message)
+                return True
+            if unwanted:
+                self._unwanted(*key)
+            return True
+
+
+def _text(text: str, most: int) -> str:
+    return str(text)[:most].encode("utf-8", "replace").decode()

@@ -1,0 +1,88 @@
+"""Nodes that pull: what they hear of cancellations, and of their own removal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from service import running_service
+
+CONFIG = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
+
+
+@asynccontextmanager
+async def served(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    async with (
+        running_service(CONFIG, tmp_path) as run,
+        httpx2.AsyncClient(base_url=f"{run.url}/api/v1", timeout=20, trust_env=False) as http,
+    ):
+        await http.post("/nodes/n/register", json={"mode": "pull"})
+        yield http
+
+
+async def given(http: httpx2.AsyncClient, task_id: str) -> dict[str, Any]:
+    await http.post("/tasks", json={"task_type": "t", "task_id": task_id})
+    [task] = (await http.post("/nodes/n/tasks/pull", json={"wait": 5})).json()["tasks"]
+    found: dict[str, Any] = task
+    return found
+
+
+async def told(http: httpx2.AsyncClient, **body: Any) -> list[str]:
+    answer = await http.post("/nodes/n/heartbeat", json=body)
+    assert answer.status_code == 200, answer.text
+    return [f"{one['task_id']}/{one['attempt']}" for one in answer.json()["cancel"]]
+
+
+async def test_a_cancellation_is_told_until_the_node_does_not_name_the_task(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        for task_id in ("a", "b"):
+            await given(http, task_id)
+            await http.post(f"/tasks/{task_id}/cancel")
+        assert await told(http) == ["a/1", "b/1"]
+        assert await told(http) == ["a/1", "b/1"], "the first answer may have been lost"
+        assert await told(http, running=["a"]) == ["a/1", "b/1"], "of a task given just now it may not know yet"
+        await asyncio.sleep(1.1)
+        assert await told(http, running=["a"]) == ["a/1"]
+        await http.post("/nodes/n/tasks/pull", json={"wait": 0, "running": []})
+        assert await told(http) == []
+
+
+async def test_a_cancellation_is_told_until_the_node_reports(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        task = await given(http, "a")
+        await http.post("/tasks/a/cancel")
+        assert await told(http) == ["a/1"]
+        report = {"status": "failed", "error_message": "stopped", "attempt": task["attempt"], "node_id": "n"}
+        assert (await http.post("/tasks/a/result", json=report)).status_code == 409
+        assert await told(http) == []
+        for wrong in ("a", [1]):
+            assert (await http.post("/nodes/n/heartbeat", json={"running": wrong})).status_code == 400
+
+
+async def test_a_task_that_is_cancelled_on_its_way_is_not_handed_out(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        await http.post("/tasks", json={"task_type": "t", "task_id": "first"})
+        await http.post("/tasks", json={"task_type": "t", "task_id": "a"})
+        [task] = (await http.post("/nodes/n/tasks/pull", json={"limit": 1, "wait": 5})).json()["tasks"]
+        assert task["task_id"] == "first"
+        await http.post("/tasks/a/cancel")
+        assert (await http.post("/nodes/n/tasks/pull", json={"wait": 0.1})).json()["tasks"] == []
+        assert await told(http) == []
+
+
+async def test_a_node_that_is_removed_need_not_wait(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        await given(http, "a")
+        waiting = asyncio.create_task(http.post("/nodes/n/tasks/pull", json={"wait": 20}))
+        await asyncio.sleep(0.2)
+        assert (await http.delete("/nodes/n")).status_code == 200
+        async with asyncio.timeout(2):
+            answer = await waiting
+        state = (await http.get("/tasks/a")).json()["task"]["state"]
+    assert (answer.status_code, answer.json()["details"]["code"]) == (404, "NODE_NOT_FOUND")
+    assert state == "queued"

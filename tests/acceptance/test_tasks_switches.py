@@ -1,0 +1,102 @@
+"""What an operator has switched off stays off over a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx2
+
+from service import running_service, spawned_service
+
+ADMIN = "/api/orchestrator"
+API = "/api/v1"
+CONFIG = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
+
+
+def client(url: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=url, timeout=20, trust_env=False)
+
+
+async def test_a_stop_and_paused_types_outlive_a_restart(tmp_path: Path) -> None:
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        await http.post(f"{API}/nodes/n/register", json={"mode": "pull"})
+        for kind in ("held", "free"):
+            await http.post(f"{API}/tasks", json={"task_type": kind, "task_id": kind})
+        await http.post(f"{API}/tasks/types/held/pause")
+        await http.post(f"{API}/tasks/types/free/pause")
+        await http.post(f"{API}/tasks/types/free/resume")
+        await http.post(f"{API}/control/stop")
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        refused = await http.post(f"{API}/tasks", json={"task_type": "t"})
+        stopped = (await http.get(f"{API}/status")).json()["running"]
+        await http.post(f"{API}/control/start")
+        pulled = (await http.post(f"{API}/nodes/n/tasks/pull", json={"limit": 9, "wait": 5})).json()["tasks"]
+        types = (await http.get(f"{API}/tasks/types")).json()["types"]
+        await http.post(f"{API}/tasks/types/held/resume")
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        again = (await http.post(f"{API}/nodes/n/tasks/pull", json={"limit": 9, "wait": 5})).json()["tasks"]
+    assert (refused.status_code, stopped) == (503, False)
+    assert [task["task_id"] for task in pulled] == ["free"]
+    assert types == [{"task_type": "held", "ready": 1, "paused": True}]
+    assert "held" in [task["task_id"] for task in again]
+
+
+async def test_a_type_that_no_database_can_keep_is_not_paused(tmp_path: Path) -> None:
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        for name in ("%00", "x" * 600):
+            for action in ("pause", "resume"):
+                answer = await http.post(f"{API}/tasks/types/{name}/{action}")
+                assert answer.status_code == 400, answer.text
+        assert (await http.get(f"{API}/tasks/types")).json()["types"] == []
+
+
+async def test_a_paused_queue_outlives_a_restart(tmp_path: Path) -> None:
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        await http.post(f"{ADMIN}/queue/pause")
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        paused = (await http.get(f"{ADMIN}/queue")).json()["queue"]["paused"]
+        await http.post(f"{ADMIN}/queue/resume")
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        resumed = (await http.get(f"{ADMIN}/queue")).json()["queue"]["paused"]
+    assert (paused, resumed) == (True, False)
+
+
+async def test_a_drain_ends_with_the_process_that_ends_in_good_order(tmp_path: Path) -> None:
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        await http.post(f"{ADMIN}/drain")
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        assert (await http.get(f"{ADMIN}/drain")).json()["draining"] is False
+
+
+async def test_a_process_that_is_killed_drains_again(tmp_path: Path) -> None:
+    with spawned_service(CONFIG, tmp_path) as run:
+        async with client(run.url) as http:
+            await http.post(f"{ADMIN}/drain")
+        run.kill()
+    async with running_service(CONFIG, tmp_path) as again, client(again.url) as http:
+        drain = (await http.get(f"{ADMIN}/drain")).json()
+        await http.post(f"{ADMIN}/drain/cancel")
+    async with running_service(CONFIG, tmp_path) as again, client(again.url) as http:
+        cancelled = (await http.get(f"{ADMIN}/drain")).json()
+    assert (drain["draining"], cancelled["draining"]) == (True, False)
+
+
+async def test_replicas_stop_and_start_together(tmp_path: Path, postgres_url: str) -> None:
+    config = CONFIG | {"database": {"url": postgres_url}}
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    async with (
+        running_service(config, one) as first,
+        running_service(config, two) as second,
+        client(first.url) as http,
+    ):
+        await http.post(f"{API}/control/stop")
+        await http.post(f"{API}/tasks/types/t/pause")
+        await http.post(f"{ADMIN}/queue/pause")
+        await second.until(lambda: second.service.tasks.stopped and second.service.tasks.paused_types == {"t"})
+        assert second.service.gateway.queue.paused is False
+        await http.post(f"{API}/control/start")
+        await http.post(f"{API}/tasks/types/t/resume")
+        await second.until(lambda: not second.service.tasks.stopped and not second.service.tasks.paused_types)
+        assert first.service.tasks.stopped is False
