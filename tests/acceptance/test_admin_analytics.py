@@ -112,7 +112,11 @@ async def test_decisions(tmp_path: Path) -> None:
         nodes = [{"id": "a", "url": one.url}, {"id": "b", "url": two.url}, {"id": "down", "url": "http://127.0.0.1:9"}]
         async with admin(tmp_path, nodes=nodes, gateway={"policy": "weighted"}) as (running, api):
             await running.healthy(2)
-            answers = await ask(running, 4)
+            answers: list[httpx2.Response] = []
+            while len(answers) < 4:  # explaining may take one hundredth of the time: a slow machine explains fewer
+                answers += await ask(running, 1)
+                if (await get(api, "decisions"))["count"] < len(answers):
+                    answers.pop()
             events = (await get(api, "decisions"))["events"]
             assert [event["requestId"] for event in events] == [x.headers["x-request-id"] for x in reversed(answers)]
             last = events[0]

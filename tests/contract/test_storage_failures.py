@@ -119,7 +119,7 @@ from orchestrator.storage import open_storage
 async def main():
     async with open_storage(sys.argv[1]) as storage:
         await storage.overrides.put({"kept": 1}, "ann", 1.0)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
         version = 0
         try:
             for n in range(1000):

@@ -10,7 +10,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("", "adapters", "adapters.sql", "adapters.ollama", "domain", "entrypoints", "entrypoints.cli")
-PACKAGES += ("entrypoints.http", "ports", "services", "settings", "testing")
+PACKAGES += (
+    "entrypoints.http",
+    "ports",
+    "services",
+    "settings",
+    "testing",
+    "testing.model_server",
+    "testing.task_history",
+)
 LEGAL = {
     "bootstrap": "import uvicorn\nimport orchestrator.storage\nimport orchestrator.entrypoints.http.a\n",
     "storage": "import orchestrator.adapters.sql.a\n",
@@ -19,7 +27,7 @@ LEGAL = {
     "entrypoints.cli.a": "import cyclopts\n",
     "services.a": "from orchestrator.ports import a\n",
     "ports.a": "from orchestrator.domain import a\n",
-    "testing.a": "from orchestrator.domain import a\n",
+    "testing.model_server.a": "from orchestrator.domain import a\n",
     "settings.a": "from orchestrator.domain import a\n",
 }
 
@@ -58,7 +66,7 @@ BREACHES = [
     ("services", "orchestrator.entrypoints.http.a"),
     ("services", "orchestrator.adapters.sql.a"),
     ("services", "orchestrator.settings.a"),
-    ("services", "orchestrator.testing.a"),
+    ("services", "orchestrator.testing.model_server.a"),
     ("adapters.sql", "orchestrator.services.a"),
     ("adapters.sql", "orchestrator.adapters.ollama.a"),
     ("adapters.sql", "orchestrator.settings.a"),
@@ -69,12 +77,13 @@ BREACHES = [
     ("adapters.sql", "orchestrator.storage"),
     ("entrypoints.http", "orchestrator.storage"),
     ("settings", "orchestrator.ports.a"),
-    ("testing", "orchestrator.ports.a"),
+    ("testing.model_server", "orchestrator.ports.a"),
+    ("testing.task_history", "orchestrator.services.a"),
     ("services", "sqlalchemy"),
     ("entrypoints.http", "asyncpg"),
     ("services", "fastapi"),
     ("entrypoints.cli", "uvicorn"),
-    ("testing", "starlette"),
+    ("testing.model_server", "starlette"),
     ("adapters.sql", "rich"),
     ("services", "xllamacpp"),
     ("services", "redis"),

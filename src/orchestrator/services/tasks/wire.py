@@ -15,6 +15,8 @@ BUSY = frozenset({429, 503})
 MAX_TEXT = 4_000
 NOT_A_NODE = 502
 SHOWN = 200  # bytes of an answer that make no sense
+_OTHERS = (b"[", b'"')  # how JSON begins that is no object and no plain word
+_STRUCTURED = (b"{", b"<", *_OTHERS)
 
 
 class WireTask(msgspec.Struct):
@@ -83,11 +85,10 @@ def read_answer(status: int, body: bytes, seconds: float) -> Report | None:
     try:
         told = _report.decode(body)
     except msgspec.ValidationError:
-        if body.lstrip().startswith(b"{"):
-            return None  # an old node's answer means accepted, whatever its fields are
-        return _not_understood(status, body, "no object", seconds)
+        # An old node's answer means accepted, whatever its fields are, or if it is a word.
+        return _not_understood(status, body, "no object", seconds) if body.lstrip()[:1] in _OTHERS else None
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return _not_understood(status, body, "no JSON", seconds)
+        return _not_understood(status, body, "no JSON", seconds) if body.lstrip()[:1] in _STRUCTURED else None
     return as_report(told, seconds)
 
 
