@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from orchestrator.adapters.sql.ledger.rows import (
 )
 from orchestrator.adapters.sql.ledger.sqlite_write import COUNT, DROP_KEY, write
 from orchestrator.adapters.sql.location import SqliteFile
-from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
+from orchestrator.adapters.sql.sqlite_thread import SqliteThread
 from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import LOWEST, Task
@@ -32,7 +31,7 @@ from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
 T = TypeVar("T")
 MOST_NAMES = 500  # ids in one query
 CACHE = 64_000  # KiB of pages that each connection keeps
-LOG = 8_000  # pages of the write-ahead log before they go to their places: pages that change often go there once
+PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", f"cache_size=-{CACHE}")
 FORGET_AFTER = 3_600.0  # seconds after its lease for which a replica is remembered
 FAR = 2**63 - 1
 _PRIORITIES = range(1, LOWEST + 1)
@@ -72,8 +71,8 @@ class SqliteLedger:
         """`busy_timeout` is how long (seconds) a write waits for another process's transaction. `turn` is held by
         whoever in this process writes to the file."""
         self._turn = turn or asyncio.Lock()
-        self._writer = _Thread(location, busy_timeout, "ledger-writer")
-        self._reader = _Thread(location, busy_timeout, "ledger-reader")
+        self._writer = SqliteThread(location, busy_timeout, "ledger-writer", PRAGMAS)
+        self._reader = SqliteThread(location, busy_timeout, "ledger-reader", PRAGMAS)
 
     async def close(self) -> None:
         await asyncio.gather(self._writer.close(), self._reader.close())
@@ -148,74 +147,10 @@ class SqliteLedger:
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         async with self._turn:
-            return await self._writer.run(lambda connection: _transaction(connection, "BEGIN IMMEDIATE", work))
+            return await self._writer.write(work)
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._reader.run(lambda connection: _transaction(connection, "BEGIN", work))
-
-
-class _Thread:
-    """One connection, and the thread that alone uses it."""
-
-    def __init__(self, location: SqliteFile, timeout: float, name: str) -> None:
-        self._location = location
-        self._timeout = timeout
-        self._pool = ThreadPoolExecutor(1, name)
-        self._connection: sqlite3.Connection | None = None
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Raises StorageUnavailable."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._with_connection, work)
-        except sqlite3.Error as error:
-            if "file is not a database" in str(error):
-                raise ConfigurationError(f"{self._location}: this file is not a SQLite database") from error
-            raise StorageUnavailable(f"{self._location}: {error}") from error
-
-    async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._disconnect)
-        self._pool.shutdown(wait=True)
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def _with_connection(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._connection is None:
-            self._connection = _connect(self._location, self._timeout)
-        return work(self._connection)
-
-
-def _connect(location: SqliteFile, timeout: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        location.path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=128
-    )
-    try:
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            f"cache_size=-{CACHE}",
-            f"wal_autocheckpoint={LOG}",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _transaction(connection: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
-    connection.execute(begin)
-    try:
-        found = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return found
+        return await self._reader.read(work)
 
 
 def _get(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Task]:
