@@ -67,7 +67,7 @@ down: ## Stop what `make up` started
 logs: ## Show the end of the log of `make up`
 	@if [[ -x $(BIN)/python ]]; then $(BIN)/python scripts/service.py logs --data-dir $(DATA); fi
 
-test: .venv/.dev $(FORM) ## Run all tests, on two processes
+test: .venv/.dev $(FORM) ## Run all tests, on three processes
 	@$(WITH) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 unit: .venv/.dev ## Run the unit tests only
