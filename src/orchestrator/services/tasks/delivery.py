@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from orchestrator.domain.errors import MalformedAnswer, UpstreamError, UpstreamTimeout
 from orchestrator.ports.upstream import Call, Receiver, ResponseHead, Target, Upstream
 
 MAX_ANSWER = 32 << 20  # bytes
+_log = logging.getLogger("orchestrator.tasks")
 
 # HTTP status and body, or 0 and nothing with the error.
 Answered = Callable[[int, bytes, UpstreamError | None], None]
@@ -78,6 +80,7 @@ class Delivery(Receiver):
         self._end(0, b"", error)
 
     def broken(self, error: Exception) -> None:
+        _log.error("bug", exc_info=error)
         self._end(0, b"", MalformedAnswer(f"The node's answer could not be read: {error}"))
 
     def _late(self) -> None:

@@ -85,6 +85,8 @@ _requirements = msgspec.json.Decoder(RequirementsBody)
 
 def read_task(body: bytes | msgspec.Raw) -> TaskBody:
     """Raises InvalidRequest that names the field."""
+    if len(body) < 10 and bytes(body).strip() in (b"", b"{}"):
+        raise InvalidRequest("No task data provided")
     if len(body) > MAX_BODY:
         raise InvalidRequest(f"a task is at most {MAX_BODY >> 20} MiB")
     return _decoded(_task.decode, body)

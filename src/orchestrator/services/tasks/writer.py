@@ -67,12 +67,12 @@ class Writer:
             await self._apart(batch, error)
         else:
             for one, verdict in zip(batch, verdicts, strict=True):
-                one.done(verdict)
+                _tell(one, verdict)
 
     async def _apart(self, batch: list[_Waiting], error: OrchestratorError) -> None:
         """One change of the batch is refused: it must not take the others with it."""
         if len(batch) == 1:
-            batch[0].done(error)
+            _tell(batch[0], error)
             return
         middle = len(batch) // 2
         await self._write(batch[:middle])
@@ -82,7 +82,7 @@ class Writer:
         """The ledger is away. What was to be written may or may not be: that is found out when it is back."""
         for one in batch:
             if not one.insists:
-                one.done(error)
+                _tell(one, error)
         left = [one for one in batch if one.insists]
         pause = 0.1
         while left:
@@ -95,7 +95,7 @@ class Writer:
                 for one in left:
                     there = held.get(one.change.task.id)
                     if there is not None and there.version >= one.change.task.version:
-                        one.done(Verdict.DONE if there == one.change.task else Verdict.STALE)
+                        _tell(one, Verdict.DONE if there == one.change.task else Verdict.STALE)
                     else:
                         missing.append(one)
                 left = missing
@@ -104,5 +104,13 @@ class Writer:
                 error = failed
                 continue
             for one, verdict in zip(left, verdicts, strict=True):
-                one.done(verdict)
+                _tell(one, verdict)
             left = []
+
+
+def _tell(one: _Waiting, answer: Answer) -> None:
+    """What follows a change is not the writer's: where it breaks, the changes behind it are written all the same."""
+    try:
+        one.done(answer)
+    except Exception:  # noqa: BLE001 - the edge of a change: logged whole
+        _log.exception("bug", extra={"task_id": one.change.task.id})

@@ -1,0 +1,47 @@
+"""What follows a change may break; the writing of other changes goes on, and the fault is told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from orchestrator.adapters.memory.ledger import MemoryLedger
+from orchestrator.domain.errors import UpstreamError
+from orchestrator.ports.ledger import Change, Verdict
+from orchestrator.ports.upstream import ResponseHead
+from orchestrator.services.tasks.delivery import Delivery
+from orchestrator.services.tasks.writer import Answer, Writer
+from task_samples import queued
+
+
+async def test_a_callback_that_breaks_stops_no_other_change(caplog: pytest.LogCaptureFixture) -> None:
+    writer = Writer(MemoryLedger())
+    heard: asyncio.Queue[Answer] = asyncio.Queue()
+
+    def breaks(_: Answer) -> None:
+        raise ValueError("what follows is broken")
+
+    running = asyncio.create_task(writer.run())
+    try:
+        writer.put(Change(queued("a")), breaks)
+        writer.put(Change(queued("b")), heard.put_nowait)
+        assert await asyncio.wait_for(heard.get(), 5) is Verdict.DONE
+        writer.put(Change(queued("c")), heard.put_nowait)
+        assert await asyncio.wait_for(heard.get(), 5) is Verdict.DONE
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert "what follows is broken" in caplog.text
+
+
+async def test_a_report_that_breaks_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    def breaks(status: int, body: bytes, error: UpstreamError | None) -> None:
+        raise ValueError("the report is broken")
+
+    delivery = Delivery(5.0, breaks)
+    with pytest.raises(ValueError, match="the report is broken") as raised, caplog.at_level(logging.ERROR):
+        delivery.on_whole(ResponseHead(200, b"", b"", 2, False), b"{}")
+    delivery.broken(raised.value)  # as a connection does with what a receiver raises
+    assert "the report is broken" in caplog.text
