@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
+import sqlite3
+import statistics
 import subprocess
 import time
 from collections.abc import Collection
@@ -45,6 +48,22 @@ def _versions(targets: Collection[str]) -> dict[str, str]:
     if "litellm" in targets:
         versions["litellm"] = LITELLM_VERSION
     return versions
+
+
+def commit_ms(folder: Path, commits: int = 300) -> dict[str, float]:
+    """What one durable commit of a small row costs there, in ms: SQLite, WAL, synchronous=FULL, a pause before each."""
+    file = sqlite3.connect(folder / "commits.db", isolation_level=None)
+    took: list[float] = []
+    with contextlib.closing(file):
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "CREATE TABLE row (body TEXT)"):
+            file.execute(statement)
+        for _ in range(commits):
+            time.sleep(0.001)
+            begun = time.perf_counter()
+            file.execute("INSERT INTO row VALUES (?)", ("x" * 300,))
+            took.append((time.perf_counter() - begun) * 1000)
+    cuts = statistics.quantiles(took, n=100)
+    return {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2)}
 
 
 def task_conditions() -> dict[str, object]:

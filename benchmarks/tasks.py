@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks import tasks_peers, tasks_scaling
 from benchmarks.environment import BUILD, RESULTS, UnavailableError, program, raise_file_limit
-from benchmarks.machine import task_conditions
+from benchmarks.machine import commit_ms, task_conditions
 from benchmarks.tasks_flow import BATCH, Shape, middle, offered, pulled, pushed, run
 from benchmarks.tasks_report import (
     PULL_BATCH,
@@ -177,6 +177,7 @@ def measure(options: argparse.Namespace, console: Console) -> Results:
         program(name)
     parts, results = options.parts.split(","), Results(task_conditions())
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="tasks-") as name:
+        results.conditions["one commit, ms"] = commit_ms(Path(name))
         run_ = Run(QUICK if options.quick else FULL, Path(name), results, say)
         try:
             for store in filter(None, options.stores.split(",")):

@@ -133,6 +133,7 @@ class TaskService:
         self.port = free_ports(1)[0]
         self._process: Process | None = None
         self._starts = 0
+        self._watched = False
         config = {
             "auth": {"enabled": True, "keys": [{"name": "bench", "key": f"env:{KEY_VARIABLE}", "role": "admin"}]},
             "security": {"rate_limit_max": None, "admin_rate_limit_max": None},
@@ -145,23 +146,29 @@ class TaskService:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "orchestrator.yaml").write_text(json.dumps(config))  # JSON is YAML
 
-    def start(self) -> float:
-        """Seconds until it answers /health."""
+    def start(self, *, watched: bool = False) -> float:
+        """Seconds until it answers /health. `watched`: with `--restart`."""
         self._starts += 1
         files = ["--config", str(self.folder / "orchestrator.yaml"), "--data-dir", str(self.folder / "data")]
         command = [sys.executable, "-m", "orchestrator", "start", *files, "--port", str(self.port)]
+        command += ["--restart"] if watched else []
         begun = time.monotonic()
         log = self.folder / f"service-{self._starts}.log"
         self._process = Process(command, log=log, env={KEY_VARIABLE: KEY})
+        self._watched = watched
+        return self.healthy(begun)
+
+    def healthy(self, begun: float) -> float:
+        """Seconds since `begun` (monotonic) until it answers /health."""
         self._caller = Caller(self.port, self.headers)
-        while time.monotonic() < begun + PATIENCE and self._process.running:
+        while time.monotonic() < begun + PATIENCE and self._running.running:
             try:
                 self._caller.call("GET", "/health")
             except (OSError, http.client.HTTPException, FailedError):
                 time.sleep(0.005)
             else:
                 return time.monotonic() - begun
-        raise UnavailableError(f"the orchestrator did not start: {self._process.last_words()}")
+        raise UnavailableError(f"the orchestrator did not start: {self._running.last_words()}")
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         return self._caller.call(method, f"/api/v1{path}", body)
@@ -195,7 +202,10 @@ class TaskService:
         return self._running.sample().rss / MIB
 
     def kill(self) -> None:
-        """As the kernel would."""
+        """As the kernel would; one that is watched is followed by another."""
+        if self._watched:
+            os.kill(next(pid for pid in self._running.tree() if pid != self._running.pid), signal.SIGKILL)
+            return
         self._running.signal(signal.SIGKILL)
         self._running.stop()
 

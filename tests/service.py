@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 import yaml
 
+from nursery import FAILPOINTS, Born, Nursery
 from orchestrator.bootstrap import Service, serve
 from orchestrator.settings import load
 
@@ -92,7 +93,7 @@ class SpawnedService:
     """A service in a process of its own."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: Born
     log: Path
 
     def kill(self) -> None:
@@ -118,24 +119,26 @@ def spawned_service(
     healthy: int = 0,
     timeout: float = 30.0,
     failpoint: str = "",
+    victim: Path | None = None,
     lease: float | None = None,
     ready: bool = True,
 ) -> Iterator[SpawnedService]:
     """`orchestrator start` with `config` over `QUIET`; waits until so many nodes are healthy, unless it need not be
-    `ready`. `failpoint` is `NAME:HITS`, `lease` for how many seconds its tasks stay its own when it has died there."""
+    `ready`. `failpoint` is `NAME:HITS`, `victim` a file with the id of the process that dies there
+    in its place, `lease` for how many seconds its tasks stay its own when it has died there."""
     file = tmp_path / "orchestrator.yaml"
     file.write_text(yaml.safe_dump(merged(QUIET, config)))
     port = free_port()
     log = tmp_path / "service.log"
-    command = [sys.executable, "-m", "orchestrator"]
+    command = ["-m", "orchestrator"]
     if failpoint:
-        command[-1] = "orchestrator.testing.failpoints"
+        command[-1] = FAILPOINTS
         command += ["--lease", str(lease)] if lease is not None else []
+        command += ["--victim", str(victim)] if victim is not None else []
         command += [failpoint, "--"]
     command += ["start", "--config", str(file), "--port", str(port)]
     command += ["--data-dir", str(tmp_path / "data"), *arguments]
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**environment(), **(environ or {})})
+    process = nursery().start(command, {**environment(), **(environ or {})}, log)
     url = f"http://127.0.0.1:{port}"
     try:
         if ready:
@@ -151,6 +154,12 @@ def spawned_service(
                 process.wait()
 
 
+@functools.cache
+def nursery() -> Nursery:
+    """This process's."""
+    return Nursery(environment())
+
+
 def environment() -> dict[str, str]:
     """For processes that tests start. Where Python must not leave compiled files about, they are kept for the session:
     compiling everything anew takes longer than all else that a service does when it starts."""
@@ -160,7 +169,7 @@ def environment() -> dict[str, str]:
     return found
 
 
-def _await_health(url: str, process: subprocess.Popen[bytes], log: Path, healthy: int, timeout: float) -> None:
+def _await_health(url: str, process: Born, log: Path, healthy: int, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if process.poll() is not None:

@@ -14,11 +14,12 @@ from orchestrator.settings import Loaded, Settings
 # imports inside.
 
 
-def serve(loaded: Loaded, started: cli.Started) -> None:
-    """Runs the service until SIGTERM or SIGINT."""
-    from orchestrator.bootstrap import run
+def serve(loaded: Loaded, started: cli.Started, told: cli.Told | None = None) -> None:
+    """Runs the service until SIGTERM or SIGINT; with `told`, in another process, which is followed by the next when it
+    dies."""
+    from orchestrator.bootstrap import run, watched
 
-    run(loaded, started)
+    run(loaded, started, sockets=watched(loaded, told) if told is not None else ())
 
 
 def look_at_storage(settings: Settings) -> str:

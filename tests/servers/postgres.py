@@ -68,7 +68,12 @@ class PostgresServer:
     def kill(self) -> None:
         """Kills the server's first process, as the kernel would; the others end when they notice. The supervisor starts
         it again, as any would."""
-        os.kill(int((Path(self.folder) / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        os.kill(self.process, signal.SIGKILL)
+
+    @property
+    def process(self) -> int:
+        """The id of its first process; another one after each `kill`."""
+        return int((Path(self.folder) / "data" / "postmaster.pid").read_text().split()[0])
 
     def stop(self) -> None:
         """Ends the supervisor, and with it the server."""

@@ -2,5 +2,6 @@
 
 from orchestrator.bootstrap.run import run, serve
 from orchestrator.bootstrap.service import Service, assemble
+from orchestrator.bootstrap.watcher import watched
 
-__all__ = ["Service", "assemble", "run", "serve"]
+__all__ = ["Service", "assemble", "run", "serve", "watched"]

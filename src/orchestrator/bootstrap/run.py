@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -121,14 +121,20 @@ def listen(settings: Settings) -> list[socket.socket]:
     return sockets
 
 
-async def serve(loaded: Loaded, started: Started | None = None, seams: Seams = PLAIN) -> None:
-    """Runs the service until SIGTERM or SIGINT. `started(service, port)` is called when it listens.
+async def serve(
+    loaded: Loaded,
+    started: Started | None = None,
+    seams: Seams = PLAIN,
+    sockets: Sequence[socket.socket] = (),
+) -> None:
+    """Runs the service until SIGTERM or SIGINT, on `sockets` or those that the settings name. `started(service, port)`
+    is called when it listens.
 
     Raises ConfigurationError and StorageUnavailable before anything listens.
     """
     with open_logs(loaded.settings) as logs:
         check_exposure(loaded.settings)
-        sockets = listen(loaded.settings)
+        sockets = sockets or listen(loaded.settings)
         try:
             async with assemble(loaded, logs.redactor.hide, seams) as service:
                 with observed(service, logs):
@@ -139,7 +145,7 @@ async def serve(loaded: Loaded, started: Started | None = None, seams: Seams = P
                 sock.close()
 
 
-async def _serve(service: Service, sockets: list[socket.socket], started: Started | None) -> None:
+async def _serve(service: Service, sockets: Sequence[socket.socket], started: Started | None) -> None:
     plane = data_plane(service)
     server = Server(server_config(service, plane), service)
     helpers = [
@@ -150,7 +156,7 @@ async def _serve(service: Service, sockets: list[socket.socket], started: Starte
     gc.collect()
     gc.freeze()  # what lives as long as the process need not be looked at again
     try:
-        await server.serve(sockets)
+        await server.serve(list(sockets))
     finally:
         for task in helpers:
             task.cancel()
@@ -177,6 +183,11 @@ async def _sweep(server: Server, plane: DataPlane) -> None:
                 connection.expire(now)
 
 
-def run(loaded: Loaded, started: Started | None = None, seams: Seams = PLAIN) -> None:
+def run(
+    loaded: Loaded,
+    started: Started | None = None,
+    seams: Seams = PLAIN,
+    sockets: Sequence[socket.socket] = (),
+) -> None:
     """`serve` in a new event loop. Returns when the service has stopped in good order."""
-    uvloop.run(serve(loaded, started, seams))
+    uvloop.run(serve(loaded, started, seams, sockets))

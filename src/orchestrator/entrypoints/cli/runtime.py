@@ -24,15 +24,17 @@ class RunningService(Protocol):
 
 
 Started = Callable[[RunningService, int], None]
-Serve = Callable[[Loaded, Started], None]
+Told = Callable[[str], None]
+Serve = Callable[[Loaded, Started, Told | None], None]
 LookAtStorage = Callable[[Settings], str]
 SchemaWork = Callable[[Settings, str, str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """`serve(loaded, started)` runs the service until it is told to stop and calls `started(service, port)` when it
-    listens; `look_at_storage(settings)` says in what state the database is, and changes nothing;
+    """`serve(loaded, started, told)` runs the service until it is told to stop and calls `started(service, port)` when
+    it listens; with `told` a process that dies is followed by another, and `told(sentence)` hears of it;
+    `look_at_storage(settings)` says in what state the database is, and changes nothing;
     `schema(settings, action, revision)` is `orchestrator.database.work`. All raise ConfigurationError and
     StorageUnavailable. `app` is the command line itself."""
 

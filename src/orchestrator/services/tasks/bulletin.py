@@ -20,6 +20,8 @@ from orchestrator.ports.event_log import EventBatch, EventLog
 from orchestrator.services.tasks.events import MISSED, Event, Record, event, packed, task_record, unpacked
 
 COLLECT = 0.02  # seconds for which events are collected
+SHORTEST = 0.002  # the same while somebody follows and writing takes little of the time
+SHARE_OF_TIME = 0.25  # that writing may take while somebody follows
 AT_ONCE = 8_000  # events in one batch; its places are numbers of 16 bits
 MOST_WAITING = 100_000  # events that wait for the database; more are counted and lost
 KEPT = 10_000  # events that are kept in memory besides
@@ -96,6 +98,7 @@ class Bulletin:
         self._following = 0
         self._statuses: dict[str, WorkerStatus] = {}
         self._closing = False
+        self._took = 0.0  # seconds that the last batch took to be written
         self._writer: asyncio.Task[bool] | None = None
 
     @property
@@ -190,7 +193,7 @@ class Bulletin:
         while True:
             await self._some.wait()
             if not self._closing:
-                await asyncio.sleep(COLLECT)
+                await asyncio.sleep(self._patience())
             if len(self._waiting) <= AT_ONCE:
                 self._some.clear()
             if self._lost and len(self._waiting) < AT_ONCE:
@@ -201,8 +204,15 @@ class Bulletin:
             if self._closing and not self._waiting:
                 return True
 
+    def _patience(self) -> float:
+        """Seconds for which events are collected now."""
+        if not self._following:
+            return COLLECT
+        return min(max(self._took * (1 / SHARE_OF_TIME - 1), SHORTEST), COLLECT)
+
     async def _write(self, records: list[Record]) -> bool:
         """Whether they are written; False when the service stops before the database is back."""
+        begun = asyncio.get_running_loop().time()
         body = packed(records) if len(records) <= SMALL else await asyncio.to_thread(packed, records)
         self._serial += 1
         batch = EventBatch(0, self._wall(), len(records), body)
@@ -217,6 +227,7 @@ class Bulletin:
                     return False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
+        self._took = asyncio.get_running_loop().time() - begun
         told = self._written + 1
         self._written += len(records)
         if self._overflowed:

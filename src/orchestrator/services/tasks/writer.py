@@ -47,6 +47,7 @@ class Writer:
         """Until cancelled."""
         while True:
             await self._more.wait()
+            await asyncio.sleep(0)  # what is decided at this moment goes along: a new task with its node
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             if not self._waiting:
                 self._more.clear()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 from orchestrator.domain.errors import ConfigurationError
@@ -35,7 +37,7 @@ FAILPOINTS: Mapping[str, str] = {
 
 
 class Failpoint:
-    """Ends the process when a point is reached for the n-th time."""
+    """Ends the process, or another one, when a point is reached for the n-th time."""
 
     def __init__(self, name: str, hits: int = 1, kill: Callable[[str], None] | None = None) -> None:
         """`kill` is given the name when the time has come; `end` where there is none."""
@@ -45,14 +47,14 @@ class Failpoint:
         self._kill = kill or end
 
     @classmethod
-    def of(cls, text: str) -> Failpoint:
+    def of(cls, text: str, kill: Callable[[str], None] | None = None) -> Failpoint:
         """From `NAME` or `NAME:HITS`. Raises ConfigurationError."""
         name, _, hits = text.partition(":")
         if name not in FAILPOINTS:
             raise ConfigurationError(f"There is no failpoint '{name}'. There are: {', '.join(FAILPOINTS)}.")
         if not (hits or "1").isdecimal() or not int(hits or "1"):
             raise ConfigurationError(f"{text}: the hits are a whole number from 1 on")
-        return cls(name, int(hits or "1"))
+        return cls(name, int(hits or "1"), kill)
 
     def reached(self, name: str, times: int = 1) -> None:
         if self.due(name, times):
@@ -74,3 +76,14 @@ def end(name: str) -> NoReturn:
     os.write(2, f"failpoint {name}: this process kills itself\n".encode())
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("SIGKILL cannot be survived")
+
+
+def victim(file: Path) -> Callable[[str], None]:
+    """Kills the process whose id is in a file, and goes on. One line on standard error tells the monotonic second."""
+
+    def kill(name: str) -> None:
+        process = int(file.read_text())
+        os.write(2, f"failpoint {name}: kills process {process} at {time.monotonic():.6f}\n".encode())
+        os.kill(process, signal.SIGKILL)
+
+    return kill
