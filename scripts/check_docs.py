@@ -78,6 +78,11 @@ def metrics_page() -> str:
     return "\n".join(["# Metrics", "", NOTE, "", ABOUT_METRICS, *table])
 
 
+def builtins_page() -> str:
+    text: str = import_module("builtin_reference").page(NOTE)
+    return text
+
+
 def log_names() -> list[str]:
     """Every event, and every field of the request log."""
     request = import_module("orchestrator.adapters.logging.request")
@@ -141,10 +146,11 @@ PAGES = {
     "metrics": Page("docs/reference/metrics.md", text=metrics_page),
     "commands": Page("docs/reference/cli.md", text=commands_page),
     "routes": Page("docs/reference/routes.md", text=routes_page),
+    "builtins": Page("docs/reference/builtin-tools.md", text=builtins_page),
     "logs": Page("docs/reference/logs.md", names=log_names),
     "settings": Page("docs/reference/settings.md", names=settings),
 }
-CHECKED = ("errors", "commands", "metrics", "logs")
+CHECKED = ("errors", "commands", "metrics", "builtins", "logs")
 
 
 def problems(page: Page) -> list[str]:

@@ -13,5 +13,5 @@ compile() {
 }
 
 compile requirements/lock.txt --all-extras --group test --group check --group bench pyproject.toml
-compile requirements/runtime.txt --extra postgres --extra llamacpp --constraints requirements/lock.txt pyproject.toml
+compile requirements/runtime.txt --extra postgres --extra llamacpp --extra mcp --constraints requirements/lock.txt pyproject.toml
 compile requirements/build.txt --constraints requirements/lock.txt requirements/build.in

@@ -1,15 +1,15 @@
-"""A client of the registry's contract, on a service with an empty database."""
+"""A client of the registry's contract, on a service with an empty database: in this process, or in one of its own."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from service import RunningService, running_service
+from service import RunningService, SpawnedService, running_service, spawned_service
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 EXECUTOR = {"node_type": "TOOL_EXECUTOR", "address": "http://worker-1:8000", "status": "ACTIVE"}
@@ -25,7 +25,7 @@ ANALYZER = {
 class Registry:
     """What a client does."""
 
-    def __init__(self, client: httpx2.AsyncClient, running: RunningService) -> None:
+    def __init__(self, client: httpx2.AsyncClient, running: RunningService | SpawnedService) -> None:
         self.client = client
         self.running = running
 
@@ -67,3 +67,22 @@ async def registry(database_url: str, tmp_path: Path, **config: Any) -> AsyncIte
         httpx2.AsyncClient(base_url=running.url, timeout=40) as client,
     ):
         yield Registry(client, running)
+
+
+@contextmanager
+def registry_process(database_url: str, folder: Path) -> Iterator[SpawnedService]:
+    """As `make up` starts it, on a database without any table."""
+    with spawned_service({"database": {"url": database_url}}, folder, timeout=90) as running:
+        yield running
+
+
+@asynccontextmanager
+async def emptied(running: SpawnedService) -> AsyncIterator[Registry]:
+    """A client of a process that other tests have used, without what they left."""
+    async with httpx2.AsyncClient(base_url=running.url, timeout=40) as client:
+        served = Registry(client, running)
+        for area, name in (("artifacts", "artifact_id"), ("tools", "tool_id"), ("nodes", "node_id")):
+            for row in await served.get(f"/{area}/?limit=10000"):
+                await served.call("DELETE", f"/{area}/{row[name]}")
+        assert set((await served.get("/stats/summary")).values()) == {0}
+        yield served

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_command import CommandLine, terminal
+from cli_command import CommandLine, spawn, terminal
 
 from orchestrator_client import Permanent, TaskContext, Worker
 from service import RunningService, running_service
@@ -146,3 +146,9 @@ async def test_a_terminal_gets_a_bar(command: CommandLine, tmp_path: Path) -> No
             go.set()
             await screen.until("let go")
             assert await screen.end() == 0
+
+
+async def test_inputs_come_from_standard_input(tmp_path: Path) -> None:
+    async with served(tmp_path) as run:
+        piped = await spawn("tasks", "submit", "train", "--many", "-", "--url", run.url, stdin='{"a": 1}\n[2]\n')
+        assert (piped.status, len(piped.out.split())) == (0, 2), piped.err

@@ -166,4 +166,4 @@ async def test_schemas_are_found_by_the_gin_index(database: Database) -> None:
     async with database.read() as connection:
         await connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
         plan = (await connection.exec_driver_sql(f"EXPLAIN {text}")).scalars().all()
-    assert any("ix_tools_input_schema_gin" in line for line in plan), plan
+    assert any("ix_tools_input_properties_gin" in line for line in plan), plan

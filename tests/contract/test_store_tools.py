@@ -123,8 +123,8 @@ async def test_tools_are_found_by_the_properties_of_their_schemas_and_by_words(s
     assert await names(storage, input_property="outer", output_property="metadata") == []
     assert await names(storage, input_property="zz") == []
     assert await names(storage, input_property="\ud800") == []
-    assert await names(storage, words=("READS", "nest")) == ["nested"]
-    assert await storage.tools.count(ToolQuery(words=("analysis",))) == 4
+    assert await names(storage, text="READS nest") == ["nested"]
+    assert await storage.tools.count(ToolQuery(text="analysis")) == 4
 
 
 async def test_tools_of_nodes_that_are_not_active_are_put_out_and_come_back(storage: Storage) -> None:

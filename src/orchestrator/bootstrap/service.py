@@ -6,14 +6,16 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 from uuid import uuid4
 
 from orchestrator import __version__
 from orchestrator.adapters.anthropic.probe import AnthropicProbe
 from orchestrator.adapters.http1.pool import ConnectionPool
+from orchestrator.adapters.jsonschema import CompiledSchemas
 from orchestrator.adapters.logging import Ring, set_level
 from orchestrator.adapters.machine import PsutilMachine
 from orchestrator.adapters.ollama.probe import OllamaProbe
@@ -32,7 +34,10 @@ from orchestrator.bootstrap.configuration import (
 from orchestrator.bootstrap.nodes import bring_nodes, embedded_servers, keep
 from orchestrator.bootstrap.own_handlers import OwnHandlers
 from orchestrator.bootstrap.seams import PLAIN, Seams
+from orchestrator.bootstrap.search import SearchParts, build_search
 from orchestrator.bootstrap.tasks import TaskParts, build_tasks
+from orchestrator.bootstrap.tool_calls import ToolCallParts, build_tool_calls
+from orchestrator.bootstrap.tool_parts import Surroundings
 from orchestrator.bootstrap.tools import build_tools
 from orchestrator.domain.limiter import RateLimiter
 from orchestrator.domain.node import NodeKind
@@ -43,6 +48,7 @@ from orchestrator.ports.logs import LogBook
 from orchestrator.ports.machine import Machine
 from orchestrator.ports.probe import Probe
 from orchestrator.ports.store import Storage
+from orchestrator.ports.telemetry import Family
 from orchestrator.services.artifacts import Artifacts, Sweeper, Uploads
 from orchestrator.services.clock import Clock
 from orchestrator.services.configuration import Configuration
@@ -60,12 +66,14 @@ from orchestrator.services.gateway.exchange import Exchange
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history import Analytics, Cleanup, DecisionSampler, Recorder
 from orchestrator.services.keys import Keyring
+from orchestrator.services.mcp import McpServers
 from orchestrator.services.metrics import Metrics
 from orchestrator.services.models.demand import DemandWatch
 from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
 from orchestrator.services.registry import Directory, Tools
+from orchestrator.services.registry.search import Search
 from orchestrator.services.switches import Switches
 from orchestrator.services.tasks.bulk import Bulk
 from orchestrator.services.tasks.bulletin import Bulletin
@@ -77,11 +85,19 @@ from orchestrator.services.tasks.task_logs import TaskLogs
 from orchestrator.services.tasks.tasks import Tasks
 from orchestrator.services.tasks.waits import Waits
 from orchestrator.services.tasks.webhooks import Webhooks
+from orchestrator.services.tool_calls import Calls, Catalogue
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Loaded, Settings
 from orchestrator.storage import open_storage
 
 Hide = Callable[[str | None], str | None]
+
+
+class Source(Protocol):
+    """What has numbers for `GET /metrics`."""
+
+    @property
+    def families(self) -> Callable[[], Iterable[Family]]: ...
 
 
 _RAND = random.SystemRandom().random
@@ -122,6 +138,8 @@ class Service:
     tools: Tools
     machine: Machine
     task_parts: TaskParts
+    tool_call_parts: ToolCallParts
+    search_parts: SearchParts
     artifact_parts: ArtifactParts
     own_handlers: OwnHandlers
     started_at: float
@@ -166,6 +184,22 @@ class Service:
     @property
     def webhooks(self) -> Webhooks:
         return self.task_parts.webhooks
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.tool_call_parts.catalogue
+
+    @property
+    def tool_calls(self) -> Calls:
+        return self.tool_call_parts.calls
+
+    @property
+    def mcp(self) -> McpServers:
+        return self.tool_call_parts.mcp
+
+    @property
+    def search(self) -> Search:
+        return self.search_parts.search
 
     @property
     def artifacts(self) -> Artifacts:
@@ -229,7 +263,11 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret, seams: Se
         await service.switches.load(service.task_parts.place.name if others else "")
         stack.push_async_callback(service.switches.stop)
         service.artifact_parts.start(stack)
+        place, owner = service.task_parts.place, service.scheduler.owner
+        await service.tool_call_parts.start(stack, owner, place.dead)
+        service.own_handlers.add_tools(service.tool_calls, service.keyring, service.stopping.is_set)
         await service.task_parts.start(stack)
+        stack.callback(service.stopping.set)  # whoever is cancelled from here on can tell why
         keep(stack, service.switches.run(asyncio.sleep, others=others))
         await bring_nodes(service, probes(service.upstream), engines, stack)
         service.gateway.start()
@@ -250,6 +288,7 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret, seams: Se
         keep(stack, service.workers.run(asyncio.sleep))
         service.tools.reenable = lambda: service.settings.tools.reenable
         keep(stack, service.tools.run(asyncio.sleep, log_storage))
+        service.search_parts.start(stack)
         keep(stack, service.workers.keep(asyncio.sleep, log_storage, others=others))
         keep(stack, keep_flushing(service.keyring.flush, KEYS_SECONDS, log_storage, asyncio.sleep))
         stack.callback(service.gateway.stop)
@@ -266,8 +305,7 @@ def log_bug(request_id: str, error: Exception) -> None:
 
 def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide, seams: Seams) -> Service:
     """`loaded` is what file, environment and flags say, `start` the same with the changes kept in the database."""
-    settings = start.settings
-    clock = Clock()
+    settings, clock = start.settings, Clock()
     upstream = ConnectionPool(max_idle_per_target=settings.gateway.max_connections_per_node)
     fleet, health = _fleet(settings, clock, upstream, hide)
     registry = Registry(fleet, health, upstream, storage)
@@ -275,19 +313,20 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide, seams: S
     recovery_tests = RecoveryTests(fleet, health, upstream, recoveries, values.recovery_test_rules(settings))
     library = Library(fleet, health, upstream)
     gateway = _gateway(settings, fleet, upstream)
-    warmups = Warmups(fleet, health, upstream, values.warmup_rules(settings))
-    memory = FleetMemory(fleet, library, warmups)
-    jobs = ModelJobs(fleet, health, library, storage.model_jobs, values.job_rules(settings), lambda: uuid4().hex[:12])
-    demand = DemandWatch(gateway, memory, warmups, values.demand_rules(settings), storage.history)
+    loading = _loading(settings, storage, upstream, gateway, health, library)
     keyring = _keyring(settings, clock, storage)
     history_parts = _history(settings, gateway, storage, clock)
     workers = _workers(settings, fleet, storage, registry)
     own_handlers = OwnHandlers(settings, gateway, keyring, upstream, workers)
     artifacts = build_artifacts(settings, storage, clock)
+    tools = build_tools(storage, workers, registry, fleet)
+    beside = (settings, storage, clock, upstream, fleet, health, registry, workers, keyring, tools)
+    made = (artifacts.artifacts, artifacts.uploads, own_handlers.processes)
+    tool_calls = build_tool_calls(Surroundings(*beside, *made, CompiledSchemas()))
     tasks = build_tasks(settings, fleet, storage, upstream, workers, own_handlers.by_type, artifacts.outputs, seams)
-    live_tasks = _live_tasks(tasks, own_handlers, artifacts)
-    models = LiveModels(warmups, demand, jobs)
-    parts = LiveParts(fleet, health, gateway, set_level, history_parts, models, recovery_tests, live_tasks)
+    search = build_search(settings, storage, gateway, tool_calls.catalogue)
+    live_tasks = _live_tasks(tasks, own_handlers, artifacts, tool_calls, search)
+    parts = LiveParts(fleet, health, gateway, set_level, history_parts, loading.live, recovery_tests, live_tasks)
     drain = Drain(gateway)
     return Service(
         loaded=start,
@@ -306,22 +345,49 @@ def _build(loaded: Loaded, start: Loaded, storage: Storage, hide: Hide, seams: S
         identifier=Identifier(upstream, lambda spec: hide(values.resolve_secret(spec.api_key))),
         drain=drain,
         switches=Switches(storage.switches, tasks.tasks, gateway, drain, clock.wall),
-        metrics=_metrics(fleet, gateway, history_parts.recorder, tasks, artifacts),
+        metrics=_metrics(fleet, gateway, history_parts.recorder, tasks, artifacts, tool_calls),
         analytics=Analytics(storage.history, history_parts.recorder, gateway),
         recorder=history_parts.recorder,
         sampler=history_parts.sampler,
         cleanup=history_parts.cleanup,
-        fleet_memory=memory,
-        warmups=warmups,
-        model_jobs=jobs,
-        demand=demand,
+        fleet_memory=loading.memory,
+        warmups=loading.warmups,
+        model_jobs=loading.jobs,
+        demand=loading.demand,
         workers=workers,
-        tools=build_tools(storage, workers, registry, fleet),
+        tools=tools,
         machine=PsutilMachine(settings.data_dir),
         task_parts=tasks,
+        tool_call_parts=tool_calls,
+        search_parts=search,
         artifact_parts=artifacts,
         own_handlers=own_handlers,
         started_at=clock.epoch,
+    )
+
+
+class Loading(NamedTuple):
+    """What brings models into memories and onto disks."""
+
+    warmups: Warmups
+    memory: FleetMemory
+    jobs: ModelJobs
+    demand: DemandWatch
+
+    @property
+    def live(self) -> LiveModels:
+        return LiveModels(self.warmups, self.demand, self.jobs)
+
+
+def _loading(
+    settings: Settings, storage: Storage, upstream: ConnectionPool, gateway: Gateway, health: Health, library: Library
+) -> Loading:
+    fleet = gateway.fleet
+    warmups = Warmups(fleet, health, upstream, values.warmup_rules(settings))
+    memory = FleetMemory(fleet, library, warmups)
+    jobs = ModelJobs(fleet, health, library, storage.model_jobs, values.job_rules(settings), lambda: uuid4().hex[:12])
+    return Loading(
+        warmups, memory, jobs, DemandWatch(gateway, memory, warmups, values.demand_rules(settings), storage.history)
     )
 
 
@@ -331,8 +397,8 @@ def _history(settings: Settings, gateway: Gateway, storage: Storage, clock: Cloc
     return LiveHistory(recorder, sampler, Cleanup(storage.history, values.retention(settings), clock.wall))
 
 
-def _metrics(fleet: Fleet, gateway: Gateway, recorder: Recorder, tasks: TaskParts, artifacts: ArtifactParts) -> Metrics:
-    numbers = (recorder.families, tasks.families, artifacts.families)
+def _metrics(fleet: Fleet, gateway: Gateway, *sources: Source) -> Metrics:
+    numbers = tuple(source.families for source in sources)
     return Metrics(fleet, gateway, PrometheusExposition(), version=__version__, more=numbers)
 
 
@@ -342,7 +408,18 @@ def _workers(settings: Settings, fleet: Fleet, storage: Storage, registry: Regis
     return workers
 
 
-def _live_tasks(parts: TaskParts, own_handlers: OwnHandlers, artifacts: ArtifactParts) -> LiveTasks:
+def _live_tasks(
+    parts: TaskParts,
+    own_handlers: OwnHandlers,
+    artifacts: ArtifactParts,
+    tool_calls: ToolCallParts,
+    search: SearchParts,
+) -> LiveTasks:
+    def adopt(new: Settings) -> None:
+        artifacts.adopt(new)
+        tool_calls.adopt(new)
+        search.adopt(new)
+
     return LiveTasks(
         parts.workers,
         parts.tasks,
@@ -352,7 +429,7 @@ def _live_tasks(parts: TaskParts, own_handlers: OwnHandlers, artifacts: Artifact
         own_handlers,
         parts.event_retention,
         parts.task_logs,
-        artifacts.adopt,
+        adopt,
     )
 
 

@@ -35,6 +35,9 @@ def open_logs(settings: Settings) -> Iterator[Logs]:
             logs.redactor.hide(values.secret_text(key.key))
         for header in settings.tracing.headers.values():
             logs.redactor.hide(header.get_secret_value())
+        for server in settings.tools.mcp_servers.values():
+            for value in (*server.env.values(), *server.headers.values()):
+                logs.redactor.hide(values.secret_text(value))
         logs.redactor.hide(urlsplit(settings.database_url).password)
         yield logs
     finally:

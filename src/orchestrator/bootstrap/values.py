@@ -175,6 +175,10 @@ def http_hosts(settings: Settings) -> HttpHosts:
     return HttpHosts.of(settings.tasks.http_hosts)
 
 
+def tool_hosts(settings: Settings) -> HttpHosts:
+    return HttpHosts.of(settings.tools.hosts)
+
+
 def task_defaults(settings: Settings) -> TaskDefaults:
     return TaskDefaults(settings.tasks.timeout, settings.tasks.max_retries)
 

@@ -55,12 +55,14 @@ class Permission(StrEnum):
 
     INFERENCE_USE = "inference.use"
     TASKS_SUBMIT = "tasks.submit"  # and cancel and replay one's own
+    TOOLS_CALL = "tools.call"
     ARTIFACTS_WRITE = "artifacts.write"  # upload, register, verify and delete
     POLICY_OVERRIDE = "policy.override"  # placement policy and node of one's own request
     BYPASS_USE = "bypass.use"  # a direct route past health, bans and breakers
     DEBUG_TRACE = "debug.trace"  # the decision trace of one's own request
     CONFIG_READ = "config.read"  # secrets are masked
 
+    TOOLS_APPROVE = "tools.approve"  # agree to, or refuse, other principals' calls of tools
     CONFIG_WRITE = "config.write"
     KEYS_READ = "keys.read"
     KEYS_WRITE = "keys.write"
@@ -94,6 +96,7 @@ _OPERATOR = _VIEWER | {
 _DEVELOPER = _OPERATOR | {
     Permission.INFERENCE_USE,
     Permission.TASKS_SUBMIT,
+    Permission.TOOLS_CALL,
     Permission.ARTIFACTS_WRITE,
     Permission.POLICY_OVERRIDE,
     Permission.BYPASS_USE,

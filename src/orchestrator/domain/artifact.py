@@ -29,7 +29,8 @@ class ArtifactState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who or what made it, and of what: ids, empty where unknown. `inputs` are artifacts."""
+    """Who or what made it, and of what: ids, empty where unknown. `inputs` are artifacts; `call` is the call of a
+    tool."""
 
     tool: str | None = None
     task: str = ""
@@ -37,6 +38,7 @@ class Origin:
     agent: str = ""
     principal: str = ""
     inputs: tuple[str, ...] = ()
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,12 @@ def check_named(file_name: str, mime_type: str, origin: Origin) -> None:
         raise _wrong("mime_type", f"type/subtype, at most {MAX_TYPE} characters")
     if origin.tool is not None and not is_artifact_id(origin.tool):
         raise _wrong("created_by_tool_id", "a UUID")
-    for field, text in (("task_id", origin.task), ("run_id", origin.run), ("agent_id", origin.agent)):
+    for field, text in (
+        ("task_id", origin.task),
+        ("run_id", origin.run),
+        ("agent_id", origin.agent),
+        ("call_id", origin.call),
+    ):
         if len(text) > KEY_LIMIT or not is_text(text):
             raise _wrong(field, f"plain text of at most {KEY_LIMIT} characters")
     if len(origin.inputs) > MAX_INPUTS or not all(map(is_artifact_id, origin.inputs)):

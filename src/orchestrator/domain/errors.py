@@ -3,13 +3,17 @@
     OrchestratorError
     ├── RequestError            the caller's fault; the same request will fail again
     │   ├── InvalidRequest      malformed, missing or out-of-range input          400
-    │   │   └── BodyIncomplete  the body broke off                                 400
+    │   │   ├── BodyIncomplete  the body broke off                                 400
+    │   │   └── InvalidArguments a call's arguments do not fit the tool's schema    422
     │   ├── Unsupported         understood, but no node kind can carry it          400
     │   ├── Unauthenticated     no usable credential                               401
     │   ├── Forbidden           a known principal without the permission           403
     │   ├── NotFound            no such thing                                      404
     │   │   └── ModelNotFound   no node of the fleet has the model                 404
     │   ├── Conflict            it exists already, or is in the wrong state        409
+    │   │   ├── NotExecutable   a tool that is only described                      409
+    │   │   └── ToolDisabled    a tool that is not enabled                         409
+    │   ├── NotAvailable        a reserved name, for what does not exist yet       501
     │   ├── TooLarge            body or header over the limit                      413
     │   ├── RangeNotSatisfiable bytes behind the end were asked for                416
     │   ├── QuotaExceeded       no room is left for the caller's bytes             507
@@ -21,6 +25,7 @@
     │   ├── QueuePaused         an operator paused admission                       503
     │   ├── DeadlineExceeded    the request's own deadline passed while waiting    504
     │   ├── NoNode              nodes have the model, none may take it now         503
+    │   ├── ToolsBusy           as many calls of tools run as may                  503
     │   └── ShuttingDown        the process is leaving                             503
     ├── UpstreamError           a node's fault; another node may succeed
     │   ├── ConnectFailed       refused, unreachable, TLS failure                  502
@@ -30,6 +35,10 @@
     │   ├── Stalled             tokens stopped coming                              504
     │   ├── Truncated           the stream broke before its end                    502
     │   └── MalformedAnswer     bytes that are not the dialect's                   502
+    ├── ToolError               a tool's fault
+    │   ├── ToolFailed          it was called and says no                          502
+    │   ├── ToolCrashed         it ended or could not be reached                   502
+    │   └── ToolTimeout         no result in time                                  504
     ├── StorageUnavailable      the database cannot be reached, read or written    503
     └── ConfigurationError      the operator's file, variable or flag              exit 2
 
@@ -77,6 +86,13 @@ class BodyIncomplete(InvalidRequest):
     code = "body_incomplete"
 
 
+class InvalidArguments(InvalidRequest):
+    """The arguments do not fit the tool's input schema."""
+
+    status = 422
+    code = "invalid_arguments"
+
+
 class Unsupported(RequestError):
     """The request uses a feature that the target cannot carry."""
 
@@ -115,6 +131,25 @@ class Conflict(RequestError):
 
     status = 409
     code = "conflict"
+
+
+class NotExecutable(Conflict):
+    """This tool is only described: nothing can be called."""
+
+    code = "not_executable"
+
+
+class ToolDisabled(Conflict):
+    """This tool is not enabled."""
+
+    code = "tool_disabled"
+
+
+class NotAvailable(RequestError):
+    """This does not exist yet."""
+
+    status = 501
+    code = "not_available"
 
 
 class TooLarge(RequestError):
@@ -192,6 +227,12 @@ class NoNode(Overload):
     code = "no_node"
 
 
+class ToolsBusy(Overload):
+    """As many calls of tools run as may."""
+
+    code = "tools_busy"
+
+
 class ShuttingDown(Overload):
     """The service is shutting down."""
 
@@ -249,6 +290,34 @@ class MalformedAnswer(UpstreamError):
     """The node's answer is not in its dialect."""
 
     code = "upstream_malformed"
+
+
+class ToolError(OrchestratorError):
+    """A tool failed."""
+
+    status = 502
+    code = "tool_error"
+
+
+class ToolFailed(ToolError):
+    """The tool reported an error."""
+
+    code = "tool_failed"
+
+
+class ToolCrashed(ToolError):
+    """The tool ended unexpectedly or could not be reached."""
+
+    code = "tool_crashed"
+    retryable = True
+
+
+class ToolTimeout(ToolError):
+    """The tool did not answer in time."""
+
+    status = 504
+    code = "tool_timeout"
+    retryable = True
 
 
 class StorageUnavailable(OrchestratorError):

@@ -1,11 +1,11 @@
-"""A node as the registry of tools shows it: any worker or model server of this service, or one that only the registry
-knows. Each has a UUID beside its own id; a node that only the registry knows has its UUID as its id.
+"""A node as the registry of tools shows it: any worker, model server or MCP server of this service, or one that only
+the registry knows. Each has a UUID beside its own id; a node that only the registry knows has its UUID as its id.
 
-    registry        worker                      model server
-    ACTIVE          active, degraded            healthy, takes traffic
-    INACTIVE        offline                     does not answer
-    MAINTENANCE     maintenance                 draining or in maintenance
-    ERROR           error                       -
+    registry        worker                      model server                    MCP server
+    ACTIVE          active, degraded            healthy, takes traffic          connected
+    INACTIVE        offline                     does not answer                 not connected yet
+    MAINTENANCE     maintenance                 draining or in maintenance      -
+    ERROR           error                       -                               the connection failed
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class RegistrySource(StrEnum):
     REGISTRY = "registry"
     WORKER = "worker"
     SERVER = "server"
+    MCP = "mcp"
 
 
 @dataclass(frozen=True, slots=True)

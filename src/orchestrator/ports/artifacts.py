@@ -15,13 +15,15 @@ class ArtifactOrder(StrEnum):
     NEWEST = "newest"
     LARGEST = "largest"
     EXPIRING = "expiring"  # those first that go first; the others are not among them
-    UNVERIFIED = "unverified"  # those first whose bytes were not looked at for the longest time
+    UNVERIFIED = "unverified"  # of those with bytes here, those first that were not looked at for the longest time
+    RELEVANCE = "relevance"  # how well they fit the text, then the newest
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactQuery:
     """What all of them share; empty and None: anything. `input`: made of this artifact. `larger` in bytes, exclusive.
-    `expired`, `verified`: before these moments; the latter only finds artifacts whose bytes are here."""
+    `expired`, `verified`: before these moments; the latter only finds artifacts whose bytes are here. `text` is
+    searched in names, types and origins (see `domain.text_search`)."""
 
     ids: tuple[str, ...] = ()
     tool: str = ""
@@ -36,6 +38,7 @@ class ArtifactQuery:
     larger: int | None = None
     expired: float | None = None
     verified: float | None = None
+    text: str = ""
     order: ArtifactOrder = ArtifactOrder.NEWEST
     limit: int = 100
     offset: int = 0

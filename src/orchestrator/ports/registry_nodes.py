@@ -33,5 +33,5 @@ class RegistryNodeStore(Protocol):
         """Those that only the registry knows."""
 
     async def forget(self, present: Iterable[str], now: float) -> None:
-        """What becomes of nodes of workers and model servers whose ids are not `present`: gone when the worker is no
-        longer stored or an operator removed the server, else inactive."""
+        """What becomes of nodes of workers and servers whose ids are not `present`: gone when the worker is no longer
+        stored or an operator removed the model server, else inactive."""

@@ -12,14 +12,18 @@ from orchestrator.ports.event_log import EventLog
 from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
 from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.mcp import McpServerStore
+from orchestrator.ports.meanings import MeaningStore
 from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
+from orchestrator.ports.notes import NoteStore
 from orchestrator.ports.overrides import OverrideStore
 from orchestrator.ports.registry_nodes import RegistryNodeStore
 from orchestrator.ports.schedules import ScheduleStore
 from orchestrator.ports.switches import SwitchStore
 from orchestrator.ports.task_archive import TaskArchive
 from orchestrator.ports.task_logs import TaskLogStore
+from orchestrator.ports.tool_calls import ToolCallStore
 from orchestrator.ports.tools import ToolReports, ToolStore, ToolUpkeep
 from orchestrator.ports.webhooks import WebhookStore
 from orchestrator.ports.workers import WorkerStore
@@ -43,12 +47,16 @@ class Storage(Protocol):
     registry_nodes: RegistryNodeStore
     tools: ToolStore
     tool_upkeep: ToolUpkeep
+    mcp_servers: McpServerStore
+    notes: NoteStore
     tool_reports: ToolReports
+    tool_calls: ToolCallStore
     event_log: EventLog
     task_logs: TaskLogStore
     switches: SwitchStore
     artifacts: ArtifactStore
     uploads: UploadStore
+    meanings: MeaningStore
     ledger: Ledger
     task_archive: TaskArchive  # the same tasks, where they are forgotten
     instance_id: str  # drawn once for the installation; replicas on one database share it

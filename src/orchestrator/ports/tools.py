@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
-from orchestrator.domain.tool import Tool, ToolQuery
+from orchestrator.domain.tool import TOTALS, Tool, ToolQuery
 
 Rows = tuple[Mapping[str, Any], ...]
 
@@ -73,5 +73,5 @@ class ToolReports(Protocol):
         """All tools, most used and then latest first: name, category, usage_count, total_output_size,
         avg_output_size, last_used."""
 
-    async def totals(self) -> Mapping[str, int]:
-        """Numbers of everything: see `domain.tool.TOTALS`."""
+    async def totals(self, names: Collection[str] = TOTALS) -> Mapping[str, int]:
+        """At least these numbers of `domain.tool.TOTALS`."""

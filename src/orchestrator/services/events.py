@@ -55,6 +55,28 @@ EVENTS: dict[str, str] = {
     "tasks_not_read": "The database is away; what other processes did with tasks is looked up later. `error`.",
     "tools_disabled": "Tools were disabled because their nodes are not active. `count`, `tools` (the first 20).",
     "tools_enabled": "Tools came back with their nodes. `count`, `tools` (the first 20).",
+    "meanings_not_made": "Vectors for the search by meaning could not be made; again in 30 seconds. `error`.",
+    "meanings_forgotten": "Another embedding model is used: the vectors of the one before were deleted. `model`, "
+    "`count`.",
+    "tool_call_ended": "A call of a tool succeeded or was cancelled. `call`, `tool`, `principal`, `state`, `attempts`, "
+    "`seconds`.",
+    "tool_call_failed": "A call of a tool failed. The same fields, `code`, `error`.",
+    "tool_broke": "A tool ended with an exception that is no error of ours: please report it. `call`, `tool`.",
+    "tool_calls_interrupted": "Calls ran in a process that is gone: nobody knows how far they were. `count`.",
+    "tool_calls_not_written": "The database was away when the end of a call, or old calls, were to be looked after. "
+    "`error`.",
+    "tool_host_changed": "A host that tools connect to is left alone, tried, or used again; a warning when it is left "
+    "alone. `host`, `previous`, `state`, `reason`.",
+    "tool_containers_removed": "Containers of an earlier process were removed. `count`.",
+    "tool_containers_not_swept": "Docker was away when left containers were looked for. `error`.",
+    "approval_wanted": "A call of a tool waits for a person. `call`, `tool`, `principal`, `side_effect`.",
+    "approval_decided": "A person has decided about a call. `call`, `tool`, `principal`, `approved`, `by`, `reason`.",
+    "approvals_expired": "Calls expired because nobody decided in time. `count`.",
+    "mcp_server_connected": "An MCP server is connected. `server`, `transport`, `protocol`, `tools` (how many).",
+    "mcp_server_lost": "An MCP server could not be reached, or its connection ended; it is tried again. `server`, "
+    "`error`.",
+    "mcp_server_said": "A line that the command of an MCP server wrote to standard error. `server`, `line`.",
+    "mcp_servers_not_read": "The database was away when the list of MCP servers was to be read. `error`.",
     "artifact_damaged": "An artifact's bytes are not what came, or gone. `artifact`, `state` (damaged, missing).",
     "artifacts_swept": "A clean-up removed something. `expired`, `uploads`, `orphans` (how many).",
     "artifacts_not_swept": "The database or the store of the bytes was away at a clean-up. `error`.",

@@ -15,6 +15,7 @@ from orchestrator_client import calls
 from orchestrator_client.connection import Connection, content_of, read
 from orchestrator_client.errors import BadRequest, NotFound, OrchestratorError, RateLimited, WaitTimeout, error_of
 from orchestrator_client.models import Event, LogLine, NodeInfo, TaskPriority, TaskResult, TaskStatus
+from orchestrator_client.tool_client import AsyncToolClient
 from orchestrator_client.wait import Looks, pause
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ Json = dict[str, Any]
 QUIET = 60.0  # seconds without a byte after which a stream of events is taken for dead
 
 
-class AsyncClient:
+class AsyncClient(AsyncToolClient):
     """`Client` with awaitable methods. For one event loop.
 
     async with AsyncClient() as client:

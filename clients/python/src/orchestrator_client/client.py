@@ -14,13 +14,14 @@ from orchestrator_client.async_client import AsyncClient
 from orchestrator_client.connection import Connection, content_of, read
 from orchestrator_client.errors import OrchestratorError, RateLimited, WaitTimeout
 from orchestrator_client.models import Event, LogLine, NodeInfo, TaskPriority, TaskResult, TaskStatus
+from orchestrator_client.tool_client import ToolClient
 from orchestrator_client.wait import Looks
 
 T = TypeVar("T")
 Json = dict[str, Any]
 
 
-class Client:
+class Client(ToolClient):
     """A service at `base_url` (otherwise $ORCHESTRATOR_URL, then http://127.0.0.1:9000) with `api_key` (otherwise
     $ORCHESTRATOR_API_KEY). `timeout` in seconds for one answer. What does no harm twice is tried again `retries` times
     while the service is away. May be used from several threads. Every method raises OrchestratorError.

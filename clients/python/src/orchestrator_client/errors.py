@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -32,6 +32,15 @@ class BadRequest(OrchestratorError):
     """400, 405, 413, 415: what was sent cannot be taken. `details["field"]` names the field, where there is one."""
 
 
+class InvalidArguments(BadRequest):
+    """422: the arguments do not fit the tool's schema. `problems` has `path` (JSON Pointer), `message` and
+    `schema_path` of each violation."""
+
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        return list(self.details.get("problems", ()))
+
+
 class Unauthenticated(OrchestratorError):
     """401: no API key, or a wrong one."""
 
@@ -41,7 +50,7 @@ class Forbidden(OrchestratorError):
 
 
 class NotFound(OrchestratorError):
-    """404: there is no such task or node."""
+    """404: there is no such task, node, tool or call."""
 
 
 class Conflict(OrchestratorError):
@@ -58,6 +67,10 @@ class ServiceError(OrchestratorError):
 
 class Unavailable(ServiceError):
     """502, 503, 504: the service is stopped, stopping, or without its database. Try again later."""
+
+
+class NotAvailable(ServiceError):
+    """501: tools of this kind cannot be called yet."""
 
 
 class Unreachable(OrchestratorError):
@@ -79,12 +92,24 @@ class PartlyRefused(OrchestratorError):
         self.refused = dict(refused)
 
 
+class ToolCallFailed(OrchestratorError):
+    """A call of a tool did not succeed: `code` says why, such as tool_failed, tool_timeout, tool_crashed,
+    invalid_result, rejected, cancelled; `problems` are those of a result that does not fit the tool's schema."""
+
+    def __init__(self, message: str, code: str, problems: Sequence[Mapping[str, Any]], call_id: str) -> None:
+        super().__init__(message, code=code)
+        self.problems = [dict(one) for one in problems]
+        self.call_id = call_id
+
+
 _TYPES: Mapping[int, type[OrchestratorError]] = {
     401: Unauthenticated,
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    422: InvalidArguments,
     429: RateLimited,
+    501: NotAvailable,
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,

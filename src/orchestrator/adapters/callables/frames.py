@@ -9,9 +9,22 @@ import msgspec
 LENGTH = 4
 
 
+class Bounds(msgspec.Struct):
+    """What a process sets for itself before its first call."""
+
+    parent: int  # the process that wants its result
+    memory: int
+    cpu_seconds: int
+    open_files: int
+    processes: int
+    file_size: int
+
+
 class Order(msgspec.Struct):
     function: str  # module:function
     argument: msgspec.Raw
+    bounds: Bounds | None = None  # with them the argument is an object of keyword arguments
+    output: int = 64 << 20  # bytes of the result as JSON
 
 
 class Outcome(msgspec.Struct):

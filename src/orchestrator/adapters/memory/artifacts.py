@@ -18,6 +18,8 @@ from orchestrator.domain.artifact import (
     is_artifact_id,
 )
 from orchestrator.domain.errors import Conflict, InvalidRequest
+from orchestrator.domain.searched import artifact_text
+from orchestrator.domain.text_search import fits, read_search, relevance
 from orchestrator.ports.artifacts import ArtifactOrder, ArtifactQuery
 
 
@@ -54,7 +56,7 @@ class MemoryArtifacts:
     async def page(self, query: ArtifactQuery) -> tuple[Artifact, ...]:
         if not all(is_artifact_id(one) for one in (query.tool, query.input) if one):
             return ()
-        found = _ordered([one for one in self.all.values() if _fits(one, query)], query.order)
+        found = _ordered([one for one in self.all.values() if _fits(one, query)], query)
         return tuple(found[query.offset : query.offset + query.limit])
 
     async def delete(self, ids: Collection[str]) -> int:
@@ -156,11 +158,16 @@ def _fits(one: Artifact, query: ArtifactQuery) -> bool:
         and (query.larger is None or one.size > query.larger)
         and (query.expired is None or (one.expires_at is not None and one.expires_at < query.expired))
         and (query.verified is None or (one.verified_at is not None and one.verified_at < query.verified))
+        and ((search := read_search(query.text)) is None or fits(search, artifact_text(one)))
     )
 
 
-def _ordered(found: list[Artifact], order: ArtifactOrder) -> list[Artifact]:
-    match order:
+def _ordered(found: list[Artifact], query: ArtifactQuery) -> list[Artifact]:
+    match query.order:
+        case ArtifactOrder.RELEVANCE:
+            search = read_search(query.text)
+            newest = found[::-1]
+            return sorted(newest, key=lambda one: relevance(search, artifact_text(one).title)) if search else newest
         case ArtifactOrder.LARGEST:
             return sorted(found, key=lambda one: (one.size, one.id), reverse=True)
         case ArtifactOrder.EXPIRING:
@@ -168,5 +175,5 @@ def _ordered(found: list[Artifact], order: ArtifactOrder) -> list[Artifact]:
                 (one for one in found if one.expires_at is not None), key=lambda one: (one.expires_at or 0.0, one.id)
             )
         case ArtifactOrder.UNVERIFIED:
-            return sorted(found, key=lambda one: (one.verified_at or 0.0, one.id))
-    return sorted(found, key=lambda one: (one.created_at, one.id), reverse=order is ArtifactOrder.NEWEST)
+            return sorted((one for one in found if one.sha256), key=lambda one: (one.verified_at or 0.0, one.id))
+    return sorted(found, key=lambda one: (one.created_at, one.id), reverse=query.order is ArtifactOrder.NEWEST)

@@ -72,9 +72,11 @@ class MemoryRegistryNodes:
                 continue
             if node.source is RegistrySource.WORKER:
                 gone = node.id not in workers
-            else:
+            elif node.source is RegistrySource.SERVER:
                 gone = node.id in removed and node.id not in servers
+            else:
+                gone = False
             if gone:
                 await self.delete(node.node_id)
-            elif node.source is RegistrySource.SERVER and node.status is not RegistryStatus.INACTIVE:
+            elif node.source is not RegistrySource.WORKER and node.status is not RegistryStatus.INACTIVE:
                 self.all[node.node_id] = replace(node, status=RegistryStatus.INACTIVE, updated_at=now)

@@ -12,13 +12,17 @@ from orchestrator.adapters.memory.event_log import MemoryEventLog
 from orchestrator.adapters.memory.history import MemoryHistory
 from orchestrator.adapters.memory.keys import MemoryKeys
 from orchestrator.adapters.memory.ledger import MemoryLedger
+from orchestrator.adapters.memory.mcp_servers import MemoryMcpServers
+from orchestrator.adapters.memory.meanings import MemoryMeanings
 from orchestrator.adapters.memory.model_jobs import MemoryModelJobs
 from orchestrator.adapters.memory.nodes import MemoryNodes
+from orchestrator.adapters.memory.notes import MemoryNotes
 from orchestrator.adapters.memory.overrides import MemoryOverrides
 from orchestrator.adapters.memory.registry_nodes import MemoryRegistryNodes
 from orchestrator.adapters.memory.schedules import MemorySchedules
 from orchestrator.adapters.memory.switches import MemorySwitches
 from orchestrator.adapters.memory.task_logs import MemoryTaskLogs
+from orchestrator.adapters.memory.tool_calls import MemoryToolCalls
 from orchestrator.adapters.memory.tool_reports import MemoryToolReports
 from orchestrator.adapters.memory.tools import MemoryTools
 from orchestrator.adapters.memory.webhooks import MemoryWebhooks
@@ -31,14 +35,18 @@ from orchestrator.ports.event_log import EventLog
 from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
 from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.mcp import McpServerStore
+from orchestrator.ports.meanings import MeaningStore
 from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
+from orchestrator.ports.notes import NoteStore
 from orchestrator.ports.overrides import OverrideStore
 from orchestrator.ports.registry_nodes import RegistryNodeStore
 from orchestrator.ports.schedules import ScheduleStore
 from orchestrator.ports.switches import SwitchStore
 from orchestrator.ports.task_archive import TaskArchive
 from orchestrator.ports.task_logs import TaskLogStore
+from orchestrator.ports.tool_calls import ToolCallStore
 from orchestrator.ports.tools import ToolReports, ToolStore, ToolUpkeep
 from orchestrator.ports.webhooks import WebhookStore
 from orchestrator.ports.workers import WorkerStore
@@ -67,9 +75,13 @@ class MemoryStorage:
         self.registry_nodes: RegistryNodeStore = registry_nodes
         self.tools: ToolStore = tools
         self.tool_upkeep: ToolUpkeep = tools
+        self.mcp_servers: McpServerStore = MemoryMcpServers()
+        self.notes: NoteStore = MemoryNotes()
         self.tool_reports: ToolReports = MemoryToolReports(registry_nodes, tools, artifacts)
+        self.tool_calls: ToolCallStore = MemoryToolCalls(tools)
         self.artifacts: ArtifactStore = artifacts
         self.uploads: UploadStore = MemoryUploads(artifacts)
+        self.meanings: MeaningStore = MemoryMeanings(tools, artifacts)
         ledger = MemoryLedger()
         self.ledger: Ledger = ledger
         self.task_archive: TaskArchive = ledger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.adapters.memory.artifacts import MemoryArtifacts
@@ -11,7 +11,7 @@ from orchestrator.adapters.memory.registry_nodes import MemoryRegistryNodes
 from orchestrator.adapters.memory.tools import MemoryTools
 from orchestrator.domain.artifact import Artifact
 from orchestrator.domain.registry_node import RegistryStatus
-from orchestrator.domain.tool import LARGE_BYTES, Tool, ToolOrder, ToolQuery, ToolStatus
+from orchestrator.domain.tool import LARGE_BYTES, TOTALS, Tool, ToolOrder, ToolQuery, ToolStatus
 from orchestrator.ports.tools import Rows
 
 ENABLED = ToolQuery(status=ToolStatus.ENABLED, order=ToolOrder.CATEGORY)
@@ -116,11 +116,14 @@ class MemoryToolReports:
 
     async def usage(self, limit: int, skip: int) -> Rows:
         made = self._made()
-        rows = [_usage(tool, made.get(tool.tool_id, ())) for tool in self._tools.found(ToolQuery(order=ToolOrder.NAME))]
+        rows = [
+            _usage(tool, made.get(tool.tool_id, ()), *self._tools.uses.get(tool.tool_id, (0, 0.0)))
+            for tool in self._tools.found(ToolQuery(order=ToolOrder.NAME))
+        ]
         rows.sort(key=lambda row: (row["usage_count"], row["last_used"] or 0.0), reverse=True)
         return tuple(rows[skip : skip + limit])
 
-    async def totals(self) -> Mapping[str, int]:
+    async def totals(self, names: Collection[str] = TOTALS) -> Mapping[str, int]:
         nodes, tools = self._nodes.all.values(), self._tools.all.values()
         artifacts = self._artifacts.all.values()
         statuses = Counter(tool.status for tool in tools)
@@ -161,13 +164,13 @@ def _bytes(row: Mapping[str, Any]) -> int:
     return found
 
 
-def _usage(tool: Tool, made: Sequence[Artifact]) -> dict[str, Any]:
+def _usage(tool: Tool, made: Sequence[Artifact], calls: int, called_at: float) -> dict[str, Any]:
     sizes = _sizes(made)
     return {
         "name": tool.name,
         "category": tool.category,
-        "usage_count": len(sizes),
+        "usage_count": calls + sum(not one.origin.call for one in made),
         "total_output_size": sum(sizes),
         "avg_output_size": sum(sizes) / len(sizes) if sizes else 0.0,
-        "last_used": max((one.created_at for one in made), default=None),
+        "last_used": max([called_at, *(one.created_at for one in made)]) or None,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.adapters.memory.artifacts import MemoryArtifacts
@@ -10,7 +10,8 @@ from orchestrator.adapters.memory.registry_nodes import MemoryRegistryNodes
 from orchestrator.domain.errors import Conflict, InvalidRequest
 from orchestrator.domain.registry_node import RegistryStatus
 from orchestrator.domain.storable import is_text
-from orchestrator.domain.tool import STEP, Tool, ToolOrder, ToolQuery, ToolStatus, check_tool, folded
+from orchestrator.domain.tool import STEP, Tool, ToolQuery, ToolSource, ToolStatus, check_tool
+from orchestrator.domain.tool_match import in_order, is_wanted
 
 
 class MemoryTools:
@@ -18,6 +19,7 @@ class MemoryTools:
 
     def __init__(self, nodes: MemoryRegistryNodes, artifacts: MemoryArtifacts) -> None:
         self.all: dict[str, Tool] = {}
+        self.uses: dict[str, tuple[int, float]] = {}  # calls that were carried out, and when the last one ended
         self._nodes = nodes
         self._artifacts = artifacts
         nodes.forgotten = self._without_node
@@ -49,6 +51,7 @@ class MemoryTools:
     async def delete(self, tool_id: str) -> bool:
         if self.all.pop(tool_id, None) is None:
             return False
+        self.uses.pop(tool_id, None)
         self._artifacts.forget_tool(tool_id)
         return True
 
@@ -82,20 +85,22 @@ class MemoryTools:
         lost = (
             one.id
             for one in self._artifacts.all.values()
-            if one.origin.tool is None and not (one.origin.task or one.origin.run or one.origin.agent)
+            if one.origin.tool is None
+            and not (one.origin.task or one.origin.run or one.origin.agent or one.origin.call)
         )
         return tuple(lost)[:limit]
 
+    def used(self, tool_id: str, at: float) -> None:
+        """A call was carried out."""
+        if tool_id in self.all:
+            count, last = self.uses.get(tool_id, (0, 0.0))
+            self.uses[tool_id] = (count + 1, max(last, at))
+
     def found(self, wanted: ToolQuery) -> list[Tool]:
         """All tools that fit, in order."""
-        fitting = [tool for tool in self.all.values() if _fits(tool, wanted)]
-        match wanted.order:
-            case ToolOrder.NAME:
-                return sorted(fitting, key=lambda tool: tool.name)
-            case ToolOrder.CATEGORY:
-                return sorted(fitting, key=lambda tool: (tool.category, tool.name))
-            case ToolOrder.CREATED:
-                return sorted(fitting, key=lambda tool: (tool.created_at, tool.tool_id))
+        if wanted.source not in (None, ToolSource.REGISTRY):
+            return []
+        return in_order((tool for tool in self.all.values() if is_wanted(tool, wanted)), wanted.order, wanted.text)
 
     def _change(self, tools: Iterable[Tool], now: float, status: ToolStatus) -> tuple[str, ...]:
         names = []
@@ -120,31 +125,3 @@ class MemoryTools:
     def _without_node(self, node_id: str) -> None:
         for tool in [one for one in self.all.values() if one.target_node_id == node_id]:
             self.all[tool.tool_id] = replace(tool, target_node_id=None)
-
-
-def _fits(tool: Tool, wanted: ToolQuery) -> bool:
-    pairs = ((wanted.status, tool.status), (wanted.name, tool.name), (wanted.category, tool.category))
-    if any(value is not None and value != own for value, own in (*pairs, (wanted.node, tool.target_node_id))):
-        return False
-    if wanted.unplaced and tool.target_node_id is not None:
-        return False
-    if wanted.tag is not None and not _tagged(tool, wanted.tag):
-        return False
-    schemas = ((wanted.input_property, tool.input_schema), (wanted.output_property, tool.output_schema))
-    if not all(name is None or _has_property(schema, name) for name, schema in schemas):
-        return False
-    return all(_about(tool, word) for word in wanted.words)
-
-
-def _tagged(tool: Tool, part: str) -> bool:
-    return any(folded(part) in folded(tag) for tag in tool.tags)
-
-
-def _has_property(schema: Mapping[str, object] | None, name: str) -> bool:
-    properties = (schema or {}).get("properties")
-    return isinstance(properties, Mapping) and name in properties
-
-
-def _about(tool: Tool, word: str) -> bool:
-    texts = (tool.name, tool.category, tool.description or "")
-    return any(word.lower() in text.lower() for text in texts) or _tagged(tool, word)

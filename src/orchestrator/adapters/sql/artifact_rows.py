@@ -80,6 +80,7 @@ def _origin_row(origin: Origin) -> dict[str, Any]:
         "run_id": origin.run or None,
         "agent_id": origin.agent or None,
         "principal": origin.principal or None,
+        "call_id": origin.call or None,
         "inputs": list(origin.inputs),
     }
 
@@ -92,4 +93,5 @@ def _origin(row: Mapping[Any, Any], tool: str | None) -> Origin:
         row["agent_id"] or "",
         row["principal"] or "",
         tuple(row["inputs"]),
+        row["call_id"] or "",
     )

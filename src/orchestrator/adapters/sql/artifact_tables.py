@@ -9,6 +9,12 @@ from orchestrator.adapters.sql.tables import metadata
 UUID: sa.types.TypeEngine[str] = sa.Uuid(as_uuid=False).with_variant(sa.String(36), "sqlite")
 HERE = sa.text("sha256 IS NOT NULL")  # the bytes are kept by this service
 
+# Of no tool, and of nothing else of ours either. The first column has one value, for which SQLite looks.
+ORPHANS = ("created_by_tool_id", "artifact_id")
+ORPHANED = sa.text(
+    "created_by_tool_id IS NULL AND task_id IS NULL AND run_id IS NULL AND agent_id IS NULL AND call_id IS NULL"
+)
+
 
 def _named() -> list[sa.Column[str]]:
     return [
@@ -18,7 +24,7 @@ def _named() -> list[sa.Column[str]]:
 
 
 def _origin() -> list[sa.Column[str]]:
-    return [sa.Column(name, sa.Text) for name in ("task_id", "run_id", "agent_id", "principal", "sha256")]
+    return [sa.Column(name, sa.Text) for name in ("task_id", "run_id", "agent_id", "principal", "sha256", "call_id")]
 
 
 def _partial(table: str, *columns: str, where: sa.TextClause) -> sa.Index:
@@ -51,7 +57,9 @@ artifacts = sa.Table(
     _partial("artifacts", "sha256", "created_at", where=HERE),
     _partial("artifacts", "task_id", "created_at", where=sa.text("task_id IS NOT NULL")),
     _partial("artifacts", "run_id", "created_at", where=sa.text("run_id IS NOT NULL")),
+    _partial("artifacts", "call_id", where=sa.text("call_id IS NOT NULL")),
     _partial("artifacts", "principal", "size_bytes", where=HERE),
+    sa.Index("ix_artifacts_orphaned", *ORPHANS, sqlite_where=ORPHANED, postgresql_where=ORPHANED),
     sa.Index("ix_artifacts_state", "state", "created_at", "artifact_id"),
     _partial("artifacts", "expires_at", "artifact_id", where=sa.text("expires_at IS NOT NULL")),
     _partial("artifacts", "verified_at", "artifact_id", where=HERE),

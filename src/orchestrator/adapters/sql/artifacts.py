@@ -11,6 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from orchestrator.adapters.sql.artifact_rows import artifact_row, read_artifact, read_upload, upload_row
 from orchestrator.adapters.sql.artifact_tables import artifact_inputs, artifact_uploads, artifacts
 from orchestrator.adapters.sql.database import Database
+from orchestrator.adapters.sql.registry_tables import tool_totals
+from orchestrator.adapters.sql.text_tables import artifact_texts
+from orchestrator.adapters.sql.texts import TextTable
 from orchestrator.domain.artifact import (
     Artifact,
     ArtifactState,
@@ -23,10 +26,13 @@ from orchestrator.domain.artifact import (
     is_artifact_id,
 )
 from orchestrator.domain.errors import Conflict, InvalidRequest
+from orchestrator.domain.searched import artifact_text
 from orchestrator.domain.storable import INTEGER_LIMIT, is_key
+from orchestrator.domain.text_search import read_search
 from orchestrator.ports.artifacts import ArtifactOrder, ArtifactQuery
 
 AT_ONCE = 500  # ids in one statement
+DEEP = 300_000  # rows passed over, from which on it pays to know how many there are
 QUOTA_LOCK = 0x0A271FAC75  # of PostgreSQL: who checks a quota is alone until its transaction ends
 A, U = artifacts.c, artifact_uploads.c
 HERE = A.sha256.is_not(None)
@@ -37,6 +43,7 @@ ORDERS: dict[ArtifactOrder, tuple[sa.ColumnElement[Any], ...]] = {
     ArtifactOrder.LARGEST: (A.size_bytes.desc(), A.artifact_id.desc()),
     ArtifactOrder.EXPIRING: (A.expires_at, A.artifact_id),
     ArtifactOrder.UNVERIFIED: (A.verified_at, A.artifact_id),
+    ArtifactOrder.RELEVANCE: (A.created_at.desc(), A.artifact_id.desc()),  # where there is no text
 }
 tools = sa.table("tools", sa.column("tool_id", A.created_by_tool_id.type))
 
@@ -46,12 +53,13 @@ class SqlArtifacts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._texts = TextTable(database, artifact_texts, "artifact_id")
 
     async def add(self, artifact: Artifact) -> None:
         check_artifact(artifact)
         async with self._database.write() as connection:
             await check_tool(connection, artifact.origin.tool)
-            await insert(connection, artifact)
+            await insert(connection, artifact, self._texts)
 
     async def get(self, artifact_id: str) -> Artifact | None:
         found = await self.page(ArtifactQuery(ids=(artifact_id,), limit=1))
@@ -61,12 +69,28 @@ class SqlArtifacts:
         conditions = _conditions(query)
         if conditions is None or query.offset >= INTEGER_LIMIT:
             return ()
-        order = ORDERS[query.order]
-        rows = sa.select(artifacts).where(*conditions).order_by(*order).limit(query.limit).offset(query.offset)
-        if query.offset:  # what is passed over is read from the index alone
-            ids = rows.with_only_columns(A.artifact_id).subquery()
-            rows = sa.select(artifacts).join(ids, ids.c.artifact_id == A.artifact_id).order_by(*order)
-        return tuple(read_artifact(row._mapping) for row in await self._database.rows(rows))
+        search = read_search(query.text)
+        async with self._database.read() as connection:
+            if search is None:
+                total = 0 if conditions or query.offset < DEEP else await _total(connection)
+                rows = (await connection.execute(_listed(query, conditions, total))).all()
+                return tuple(read_artifact(row._mapping) for row in rows)
+            words = await self._texts.found(connection, search)
+            if query.order is ArtifactOrder.RELEVANCE:
+                fitting = await self._texts.among(connection, words, artifacts, conditions)
+                ids = await self._texts.ranked(connection, search, fitting, query.limit, query.offset)
+                return await self._read(connection, ids)
+            listed = _listed(query, [*conditions, self._texts.of(words, A.artifact_id)])
+            rows = (await connection.execute(listed)).all()
+            return tuple(read_artifact(row._mapping) for row in rows)
+
+    async def _read(self, connection: AsyncConnection, ids: Sequence[str]) -> tuple[Artifact, ...]:
+        """In this order."""
+        read: dict[str, Artifact] = {}
+        for begin in range(0, len(ids), AT_ONCE):
+            some = sa.select(artifacts).where(A.artifact_id.in_(ids[begin : begin + AT_ONCE]))
+            read |= {row.artifact_id: read_artifact(row._mapping) for row in await connection.execute(some)}
+        return tuple(read[one] for one in ids if one in read)
 
     async def delete(self, ids: Collection[str]) -> int:
         return await _delete(self._database, artifacts, A.artifact_id, ids)
@@ -80,12 +104,11 @@ class SqlArtifacts:
     async def usage(self, principal: str | None = None) -> Usage:
         if principal is not None and not is_key(principal):
             return Usage()
-        mine = (HERE,) if principal is None else (HERE, A.principal == principal)
-        size = sa.cast(sa.func.coalesce(sa.func.sum(A.size_bytes), 0), sa.BigInteger)
-        sums = sa.select(sa.func.count().label("count"), size.label("size")).select_from(artifacts).where(*mine)
+        mine: list[sa.ColumnElement[bool]] = [HERE]
+        if principal is not None:
+            mine.append(A.principal == principal)
         async with self._database.read() as connection:
-            row = (await connection.execute(sums)).one()
-        return Usage(row._mapping["count"], row._mapping["size"])
+            return await _kept(connection, mine)
 
     async def known(self, ids: Sequence[str]) -> frozenset[str]:
         found: set[str] = set()
@@ -106,6 +129,7 @@ class SqlUploads:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._texts = TextTable(database, artifact_texts, "artifact_id")
 
     async def begin(self, upload: Upload, quota: Quota) -> None:
         check_upload(upload)
@@ -138,7 +162,7 @@ class SqlUploads:
                 return False
             if artifact.size > reserved:
                 await self._check_quota(connection, quota, artifact.origin.principal, artifact.size)
-            await insert(connection, artifact)
+            await insert(connection, artifact, self._texts)
         return True
 
     async def drop(self, ids: Collection[str]) -> int:
@@ -168,12 +192,13 @@ async def check_tool(connection: AsyncConnection, tool: str | None) -> None:
         raise InvalidRequest("created_by_tool_id: there is no such tool", details={"field": "created_by_tool_id"})
 
 
-async def insert(connection: AsyncConnection, artifact: Artifact) -> None:
+async def insert(connection: AsyncConnection, artifact: Artifact, texts: TextTable) -> None:
     row = artifact_row(artifact)
     if artifact.origin.tool is not None:  # it may have been deleted while the bytes came
         row["created_by_tool_id"] = sa.select(tools.c.tool_id).where(tools.c.tool_id == row["created_by_tool_id"])
         row["created_by_tool_id"] = row["created_by_tool_id"].scalar_subquery()
     await connection.execute(sa.insert(artifacts).values(row))
+    await texts.write(connection, artifact.id, artifact_text(artifact))
     if artifact.origin.inputs:
         links = [{"input_id": one, "artifact_id": artifact.id} for one in artifact.origin.inputs]
         await connection.execute(sa.insert(artifact_inputs), links)
@@ -185,9 +210,17 @@ async def _used(connection: AsyncConnection, principal: str | None) -> int:
     if principal is not None:
         mine.append(A.principal == principal)
         coming.append(U.principal == principal)
-    kept = await connection.execute(sa.select(sa.func.sum(A.size_bytes)).where(*mine))
     under_way = await connection.execute(sa.select(sa.func.sum(RESERVED)).select_from(artifact_uploads).where(*coming))
-    return int(kept.scalar_one() or 0) + int(under_way.scalar_one() or 0)
+    return (await _kept(connection, mine)).size + int(under_way.scalar_one() or 0)
+
+
+async def _kept(connection: AsyncConnection, mine: list[sa.ColumnElement[bool]]) -> Usage:
+    """By principal, because then the index is gone through that has nothing but principals and sizes."""
+    part = (sa.func.count().label("count"), sa.func.sum(A.size_bytes).label("size"))
+    parts = sa.select(*part).select_from(artifacts).where(*mine).group_by(A.principal).subquery()
+    total = [sa.func.coalesce(sa.func.sum(column), 0) for column in (parts.c.count, parts.c.size)]
+    count, size = (await connection.execute(sa.select(*total))).one()
+    return Usage(int(count), int(size))
 
 
 async def _delete(database: Database, table: sa.Table, key: sa.Column[Any], ids: Collection[str]) -> int:
@@ -196,6 +229,34 @@ async def _delete(database: Database, table: sa.Table, key: sa.Column[Any], ids:
     for begin in range(0, len(wanted), AT_ONCE):
         count += await database.run(sa.delete(table).where(key.in_(wanted[begin : begin + AT_ONCE])))
     return count
+
+
+def _backwards(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    descending = isinstance(column, sa.UnaryExpression)
+    return column.element.asc() if descending else column.desc()
+
+
+async def _total(connection: AsyncConnection) -> int:
+    """How many artifacts there are, from the sums of the tools."""
+    made = sa.select(sa.func.coalesce(sa.func.sum(tool_totals.c.artifacts), 0)).scalar_subquery()
+    others = sa.select(sa.func.count()).select_from(artifacts).where(A.created_by_tool_id.is_(None)).scalar_subquery()
+    return int((await connection.execute(sa.select(made + others))).scalar_one())
+
+
+def _listed(query: ArtifactQuery, conditions: list[sa.ColumnElement[bool]], total: int = 0) -> sa.Select[Any]:
+    """`total`: how many there are in all, 0 where nobody has counted. A page in the last half is then looked for from
+    the end."""
+    order, begin, limit = ORDERS[query.order], query.offset, query.limit
+    rows = sa.select(artifacts).where(*conditions)
+    if not begin:
+        return rows.order_by(*order).limit(limit)
+    if begin > total // 2 and total:
+        limit = max(0, min(limit, total - begin))
+        rows = rows.order_by(*map(_backwards, order)).limit(limit).offset(max(0, total - begin - limit))
+    else:
+        rows = rows.order_by(*order).limit(limit).offset(begin)
+    ids = rows.with_only_columns(A.artifact_id).subquery()  # what is passed over is read from the index alone
+    return sa.select(artifacts).join(ids, ids.c.artifact_id == A.artifact_id).order_by(*order)
 
 
 def _conditions(query: ArtifactQuery) -> list[sa.ColumnElement[bool]] | None:
@@ -221,6 +282,8 @@ def _conditions(query: ArtifactQuery) -> list[sa.ColumnElement[bool]] | None:
         found.append(A.expires_at < query.expired)
     if query.order is ArtifactOrder.EXPIRING:
         found.append(A.expires_at.is_not(None))
+    if query.order is ArtifactOrder.UNVERIFIED:
+        found.append(HERE)
     if query.verified is not None:
         found += [HERE, A.verified_at < query.verified]
     return found

@@ -22,6 +22,7 @@ from orchestrator.domain.storable import INTEGER_LIMIT, check_storable
 
 N = registry_nodes.c
 FOLLOWS = N.source != RegistrySource.REGISTRY.value
+SILENT = (RegistrySource.SERVER.value, RegistrySource.MCP.value)  # nobody says that they have gone
 AT_ONCE = 500  # rows in one statement
 
 
@@ -78,7 +79,7 @@ class SqlRegistryNodes:
                 # Another process may have registered one just now, so the tables are asked and not memory.
                 for gone in (_GONE_WORKER, _GONE_SERVER):
                     await connection.execute(sa.delete(registry_nodes).where(some, gone))
-                silent = sa.and_(N.source == RegistrySource.SERVER.value, N.status != RegistryStatus.INACTIVE.value)
+                silent = sa.and_(N.source.in_(SILENT), N.status != RegistryStatus.INACTIVE.value)
                 change = sa.update(registry_nodes).where(some, silent)
                 await connection.execute(change.values(status=RegistryStatus.INACTIVE.value, updated_at=now))
 

@@ -27,6 +27,8 @@ def _schema(name: str) -> sa.Column[object]:
     return sa.Column(name, sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"))
 
 
+SUMS = ("category", "status", "target_node_id", "artifacts", "bytes", "first_at", "last_at")
+
 registry_nodes = sa.Table(
     "registry_nodes",
     metadata,
@@ -64,10 +66,15 @@ tools = sa.Table(
     ),
     *_times(),
     sa.Column("put_out", sa.Boolean, nullable=False),
+    _schema("execution"),
+    *(sa.Column(name, sa.String(20)) for name in ("kind", "side_effect")),  # of the execution, to look for
     sa.Index("ix_tools_created_at", "created_at", "tool_id"),
-    sa.Index("ix_tools_category", "category", "name"),
-    sa.Index("ix_tools_status", "status", "category", "name"),
-    sa.Index("ix_tools_target_node_id", "target_node_id", "status", "category", "name"),
+    sa.Index("ix_tools_name", "name", "tool_id"),
+    sa.Index("ix_tools_category", "category", "name", "tool_id"),
+    sa.Index("ix_tools_status", "status", "category", "name", "tool_id"),
+    sa.Index("ix_tools_status_created_at", "status", "created_at", "tool_id"),
+    *(sa.Index(f"ix_tools_{name}", name, "created_at", "tool_id") for name in ("kind", "side_effect")),
+    sa.Index("ix_tools_target_node_id", "target_node_id", "status", "category", "name", "tool_id"),
 )
 
 tool_tags = sa.Table(
@@ -87,7 +94,8 @@ tool_tags = sa.Table(
 )
 
 # What each tool has made, in rows without schemas, so that reports over all tools are fast. Triggers keep them: on the
-# tools' table what names a tool, on the artifacts' table the numbers.
+# tools' table what names a tool, on the artifacts' table the numbers. A use is a call that was carried out, or an
+# artifact that no call made: calls are counted as their ends are written down.
 tool_totals = sa.Table(
     "tool_totals",
     metadata,
@@ -104,6 +112,9 @@ tool_totals = sa.Table(
     sa.Column("target_node_id", uuid()),
     *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("artifacts", "bytes", "largest")),
     *(sa.Column(name, sa.Double, nullable=False) for name in ("first_at", "last_at")),  # 0 without artifacts
+    sa.Column("uses", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    *(sa.Column(name, sa.Double, nullable=False, server_default=sa.text("0")) for name in ("called_at", "used_at")),
     sa.Index("ix_tool_totals_bytes", "bytes"),
+    sa.Index("ix_tool_totals_category", *SUMS),
     sa.Index("ix_tool_totals_artifacts", "artifacts", "last_at"),
 )

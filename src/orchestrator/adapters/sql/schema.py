@@ -15,13 +15,29 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from orchestrator.adapters.sql import artifact_tables, registry_tables, tables
+from orchestrator.adapters.sql import (
+    artifact_tables,
+    mcp_servers,
+    notes,
+    registry_tables,
+    tables,
+    text_tables,
+    tool_call_tables,
+)
 from orchestrator.adapters.sql.database import Database
 from orchestrator.domain.errors import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 Action = Callable[[Config, str], None]
-MODULES = (tables, registry_tables, artifact_tables)  # to import them is to have their tables in the metadata
+MODULES = (
+    tables,
+    registry_tables,
+    artifact_tables,
+    text_tables,
+    tool_call_tables,
+    mcp_servers,
+    notes,
+)  # to import them is to have their tables in the metadata
 LOCK = 0x6F726368  # "orch": the advisory lock of PostgreSQL under which one process migrates
 
 
@@ -86,8 +102,10 @@ async def differences(database: Database) -> list[str]:
 
 
 def compared(_item: object, name: str | None, kind: str, reflected: bool, _other: object) -> bool:
-    """GIN indexes are PostgreSQL's alone; the tables are the same for both databases."""
-    return not (kind == "index" and reflected and (name or "").endswith("_gin"))
+    """Not what Alembic cannot compare: indexes with GIN or in descending order, and SQLite's tables of FTS5."""
+    if kind == "table":
+        return "_texts_fts" not in (name or "")
+    return not (kind == "index" and reflected and (name or "").endswith(("_gin", "_desc")))
 
 
 def _told(difference: Any) -> str:

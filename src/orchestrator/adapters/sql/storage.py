@@ -19,14 +19,18 @@ from orchestrator.adapters.sql.history import SqlHistory
 from orchestrator.adapters.sql.keys import SqlKeys
 from orchestrator.adapters.sql.ledger import PostgresLedger, SqliteLedger
 from orchestrator.adapters.sql.location import SqliteFile, locate
+from orchestrator.adapters.sql.mcp_servers import SqlMcpServers
+from orchestrator.adapters.sql.meanings import SqlMeanings
 from orchestrator.adapters.sql.model_jobs import SqlModelJobs
 from orchestrator.adapters.sql.nodes import SqlNodes
+from orchestrator.adapters.sql.notes import SqlNotes
 from orchestrator.adapters.sql.overrides import SqlOverrides
 from orchestrator.adapters.sql.registry_nodes import SqlRegistryNodes
 from orchestrator.adapters.sql.schedules import SqlSchedules
 from orchestrator.adapters.sql.switches import SqlSwitches
 from orchestrator.adapters.sql.tables import meta
 from orchestrator.adapters.sql.task_logs import SqlTaskLogs
+from orchestrator.adapters.sql.tool_calls import SqlToolCalls
 from orchestrator.adapters.sql.tool_reports import SqlToolReports
 from orchestrator.adapters.sql.tool_upkeep import SqlToolUpkeep
 from orchestrator.adapters.sql.tools import SqlTools
@@ -40,14 +44,18 @@ from orchestrator.ports.event_log import EventLog
 from orchestrator.ports.history import HistoryStore
 from orchestrator.ports.keys import KeyStore
 from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.mcp import McpServerStore
+from orchestrator.ports.meanings import MeaningStore
 from orchestrator.ports.model_jobs import ModelJobStore
 from orchestrator.ports.nodes import NodeStore
+from orchestrator.ports.notes import NoteStore
 from orchestrator.ports.overrides import OverrideStore
 from orchestrator.ports.registry_nodes import RegistryNodeStore
 from orchestrator.ports.schedules import ScheduleStore
 from orchestrator.ports.switches import SwitchStore
 from orchestrator.ports.task_archive import TaskArchive
 from orchestrator.ports.task_logs import TaskLogStore
+from orchestrator.ports.tool_calls import ToolCallStore
 from orchestrator.ports.tools import ToolReports, ToolStore, ToolUpkeep
 from orchestrator.ports.webhooks import WebhookStore
 from orchestrator.ports.workers import WorkerStore
@@ -80,11 +88,15 @@ class SqlStorage:
         self.registry_nodes: RegistryNodeStore = SqlRegistryNodes(database)
         self.tools: ToolStore = SqlTools(database)
         self.tool_upkeep: ToolUpkeep = SqlToolUpkeep(database)
+        self.mcp_servers: McpServerStore = SqlMcpServers(database)
+        self.notes: NoteStore = SqlNotes(database)
         self.tool_reports: ToolReports = SqlToolReports(database)
+        self.tool_calls: ToolCallStore = SqlToolCalls(database)
         self.event_log: EventLog = event_log
         self.task_logs: TaskLogStore = SqlTaskLogs(database)
         self.artifacts: ArtifactStore = SqlArtifacts(database)
         self.uploads: UploadStore = SqlUploads(database)
+        self.meanings: MeaningStore = SqlMeanings(database)
         self.ledger: Ledger = ledger
         self.task_archive: TaskArchive = ledger
         self.instance_id = ""

@@ -3,7 +3,8 @@ these looks at a million artifacts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,13 +16,14 @@ from orchestrator.adapters.sql.registry_tables import registry_nodes, tool_tags,
 from orchestrator.adapters.sql.tool_upkeep import ORPHANED
 from orchestrator.adapters.sql.tools import ENABLED, tags_of
 from orchestrator.domain.storable import INTEGER_LIMIT, is_text
-from orchestrator.domain.tool import LARGE_BYTES, ToolStatus
+from orchestrator.domain.tool import LARGE_BYTES, TOTALS, ToolStatus
 from orchestrator.ports.tools import Rows
 
 T, N, S, A = tools.c, registry_nodes.c, tool_totals.c, artifacts.c
 COUNTED = S.status == ToolStatus.ENABLED.value
 WITH_TOTALS = tools.join(tool_totals, S.tool_id == T.tool_id)
 COUNT: sa.ColumnElement[int] = sa.func.count()
+AT_ONCE = 3  # connections for the numbers of everything: each counts something large
 
 
 class SqlToolReports:
@@ -42,22 +44,25 @@ class SqlToolReports:
                 N.status.label("node_status"),
             )
             .select_from(tools.outerjoin(registry_nodes, N.node_id == T.target_node_id))
-            .where(ENABLED)
             .order_by(T.category, T.name)
         )
-        return await self._rows(query, limit, skip)
+        if skip >= INTEGER_LIMIT:
+            return ()
+        rows = await self._database.rows(query.where(T.tool_id.in_(_page((ENABLED,), limit, skip))))
+        return tuple(dict(row._mapping) for row in rows)
 
     async def tagged_tools(self, category: str | None, limit: int, skip: int) -> Rows:
         if skip >= INTEGER_LIMIT or (category is not None and not is_text(category)):
             return ()
+        which = () if category is None else (T.category == category,)
         query = (
             sa.select(T.tool_id, T.name, T.description, T.category, S.artifacts.label("artifact_count"))
             .select_from(WITH_TOTALS)
-            .where(ENABLED, *(() if category is None else (T.category == category,)))
+            .where(T.tool_id.in_(_page((ENABLED, *which), limit, skip)))
             .order_by(T.category, T.name)
         )
         async with self._database.read() as connection:
-            rows = (await connection.execute(query.limit(limit).offset(skip))).all()
+            rows = (await connection.execute(query)).all()
             labels = await tags_of(connection, [row.tool_id for row in rows])
         return tuple(
             {
@@ -126,21 +131,32 @@ class SqlToolReports:
         query = sa.select(
             S.name,
             S.category,
-            S.artifacts.label("usage_count"),
+            S.uses.label("usage_count"),
             S.bytes.label("total_output_size"),
-            sa.case((S.artifacts > 0, S.last_at)).label("last_used"),
-        ).order_by(S.artifacts.desc(), S.last_at.desc(), S.name)
-        names = ("total_output_size", "usage_count", "avg_output_size")
-        return await self._rows(query, limit, skip, lambda row: _mean(row, *names))
+            S.artifacts,
+            sa.case((S.used_at > 0, S.used_at)).label("last_used"),
+        )
+        if skip >= INTEGER_LIMIT:
+            return ()
+        order = (S.uses.desc(), S.used_at.desc(), S.name)
+        page = sa.select(S.tool_id).order_by(*order).limit(limit).offset(skip)
+        rows = await self._database.rows(query.where(S.tool_id.in_(page)).order_by(*order))
+        return tuple(_used(dict(row._mapping)) for row in rows)
 
-    async def totals(self) -> Mapping[str, int]:
-        async with self._database.read() as connection:
-            numbers: dict[str, int] = {}
-            for query in _TOTALS:
-                row = (await connection.execute(query)).one()
-                for name, value in row._mapping.items():
-                    numbers[name] = numbers.get(name, 0) + int(value or 0)
+    async def totals(self, names: Collection[str] = TOTALS) -> Mapping[str, int]:
+        wanted = [one for one in _TOTALS if not set(names).isdisjoint(one.selected_columns.keys())]
+        numbers: dict[str, int] = {}
+        for found in await asyncio.gather(*(self._numbers(wanted[part::AT_ONCE]) for part in range(AT_ONCE))):
+            for name, value in found:
+                numbers[name] = numbers.get(name, 0) + value
         return numbers
+
+    async def _numbers(self, queries: Sequence[sa.Select[Any]]) -> list[tuple[str, int]]:
+        if not queries:
+            return []
+        async with self._database.read() as connection:
+            rows = [(await connection.execute(query)).one() for query in queries]
+        return [(name, int(value or 0)) for row in rows for name, value in row._mapping.items()]
 
     async def _rows(
         self,
@@ -153,6 +169,11 @@ class SqlToolReports:
             return ()
         rows = await self._database.rows(query.limit(limit).offset(skip))
         return tuple(finish(dict(row._mapping)) for row in rows)
+
+
+def _page(where: Sequence[sa.ColumnElement[bool]], limit: int, skip: int) -> sa.Select[tuple[str]]:
+    """Ids of a page, so that what is passed over is read from the index alone."""
+    return sa.select(T.tool_id).where(*where).order_by(T.category, T.name).limit(limit).offset(skip)
 
 
 _NOTHING = {"assigned_tools": 0, "active_tools": 0, "total_artifacts": 0, "total_storage_bytes": 0}
@@ -182,6 +203,11 @@ def _mean(row: dict[str, Any], total: str, count: str, mean: str) -> dict[str, A
     return row | {mean: row[total] / row[count] if row[count] else 0.0}
 
 
+def _used(row: dict[str, Any]) -> dict[str, Any]:
+    artifacts = row.pop("artifacts")
+    return row | {"avg_output_size": row["total_output_size"] / artifacts if artifacts else 0.0}
+
+
 def _number(name: str, *where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     return sa.func.sum(sa.case((sa.and_(*where), 1), else_=0)).label(name)
 
@@ -189,7 +215,7 @@ def _number(name: str, *where: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 _TWICE = (
     sa.select((COUNT - 1).label("more")).select_from(registry_nodes).group_by(N.node_type, N.address).having(COUNT > 1)
 ).subquery()
-_TOTALS: tuple[sa.Executable, ...] = (
+_TOTALS: tuple[Any, ...] = (
     sa.select(
         COUNT.label("total_nodes"),
         _number("active_nodes", N.status == "ACTIVE"),
@@ -198,13 +224,14 @@ _TOTALS: tuple[sa.Executable, ...] = (
     sa.select(sa.func.sum(_TWICE.c.more).label("nodes_registered_twice")),
     sa.select(
         COUNT.label("total_tools"),
-        _number("active_tools", COUNTED),
-        _number("disabled_tools", S.status == ToolStatus.DISABLED.value),
-        _number("deprecated_tools", S.status == ToolStatus.DEPRECATED.value),
-        _number("tools_without_nodes", COUNTED, S.target_node_id.is_(None)),
-        sa.func.sum(S.artifacts).label("total_artifacts"),
-        sa.func.sum(S.bytes).label("total_storage_bytes"),
+        _number("active_tools", ENABLED),
+        _number("disabled_tools", T.status == ToolStatus.DISABLED.value),
+        _number("deprecated_tools", T.status == ToolStatus.DEPRECATED.value),
+    ).select_from(tools),
+    sa.select(
+        sa.func.sum(S.artifacts).label("total_artifacts"), sa.func.sum(S.bytes).label("total_storage_bytes")
     ).select_from(tool_totals),
+    sa.select(COUNT.label("tools_without_nodes")).select_from(tools).where(ENABLED, T.target_node_id.is_(None)),
     sa.select(COUNT.label("total_tags")).select_from(tool_tags),
     sa.select(COUNT.label("total_artifacts"), sa.func.sum(A.size_bytes).label("total_storage_bytes"))
     .select_from(artifacts)

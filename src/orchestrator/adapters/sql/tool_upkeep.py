@@ -14,7 +14,8 @@ from orchestrator.domain.tool import STEP, ToolStatus
 
 A = artifacts.c
 # Of no tool, and of nothing else of ours either: the results of tasks are nobody's rubbish.
-ORPHANED = sa.and_(A.created_by_tool_id.is_(None), A.task_id.is_(None), A.run_id.is_(None), A.agent_id.is_(None))
+MAKERS = (A.created_by_tool_id, A.task_id, A.run_id, A.agent_id, A.call_id)
+ORPHANED = sa.and_(*(column.is_(None) for column in MAKERS))
 
 
 class SqlToolUpkeep:

@@ -15,6 +15,7 @@ from orchestrator.domain.errors import OrchestratorError
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.access_keys import keys
 from orchestrator.entrypoints.cli.analytics import analytics
+from orchestrator.entrypoints.cli.approvals import approvals
 from orchestrator.entrypoints.cli.artifacts import artifacts
 from orchestrator.entrypoints.cli.bans import bans
 from orchestrator.entrypoints.cli.breakers import breakers
@@ -27,6 +28,7 @@ from orchestrator.entrypoints.cli.events import events
 from orchestrator.entrypoints.cli.failure import DONE, INTERRUPTED, described, exit_code, told
 from orchestrator.entrypoints.cli.importing import importing
 from orchestrator.entrypoints.cli.logs import logs
+from orchestrator.entrypoints.cli.mcp import mcp
 from orchestrator.entrypoints.cli.models import models
 from orchestrator.entrypoints.cli.nodes import nodes
 from orchestrator.entrypoints.cli.options import PLAIN, Format
@@ -36,9 +38,11 @@ from orchestrator.entrypoints.cli.registry import registry
 from orchestrator.entrypoints.cli.requests import requests
 from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, SchemaWork, Serve
 from orchestrator.entrypoints.cli.schedules import schedules
+from orchestrator.entrypoints.cli.search import search
 from orchestrator.entrypoints.cli.start import start
 from orchestrator.entrypoints.cli.status import status
 from orchestrator.entrypoints.cli.tasks import tasks
+from orchestrator.entrypoints.cli.tools import tools
 from orchestrator.entrypoints.cli.webhooks import webhooks
 from orchestrator.entrypoints.cli.worker import worker
 from orchestrator.entrypoints.cli.workers import workers
@@ -67,6 +71,8 @@ SHOWN_BY = {
     "tasks": "list",
     "schedules": "list",
     "artifacts": "list",
+    "tools": "list",
+    "approvals": "list",
     "webhooks": "list",
     "models": "list",
     "queue": "show",
@@ -77,6 +83,7 @@ SHOWN_BY = {
     "requests": "list",
     "analytics": "summary",
     "db": "current",
+    "mcp": "serve",
 }
 
 app = App(
@@ -96,6 +103,8 @@ for command in (
     tasks,
     schedules,
     artifacts,
+    tools,
+    approvals,
     events,
     webhooks,
     models,
@@ -111,6 +120,8 @@ for command in (
     requests,
     analytics,
     registry,
+    search,
+    mcp,
     db,
     doctor,
     completion,

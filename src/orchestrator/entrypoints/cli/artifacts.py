@@ -33,10 +33,11 @@ def list_artifacts(
     name: str = "",
     sha256: str = "",
     state: str | None = None,
+    query: str = "",
     limit: int = 100,
     remote: Remote = HERE,
 ) -> None:
-    """List artifacts, the newest first.
+    """List artifacts, the newest first; with `--query` those that fit it best.
 
     Examples: `orchestrator artifacts list`, `orchestrator artifacts list --task task_1 --json`
 
@@ -54,12 +55,14 @@ def list_artifacts(
         With these bytes.
     state
         stored, external, damaged or missing.
+    query
+        Words in name, type or origin.
     limit
         At most so many, 1 to 1,000.
     """
-    query = {"task_id": task, "run_id": run, "tool_id": tool, "file_name": name, "sha256": sha256}
+    wanted = {"task_id": task, "run_id": run, "tool_id": tool, "file_name": name, "sha256": sha256, "q": query}
     with Connection(remote) as connection:
-        asked = {field: text or None for field, text in query.items()}
+        asked = {field: text or None for field, text in wanted.items()}
         found = connection.get(ARTIFACTS, **asked, state=state, limit=limit)["artifacts"]
     if remote.json:
         output.print_json(found)

@@ -171,7 +171,7 @@ def refusal(status: int, content: bytes) -> Refused:
     if not isinstance(data, dict) or "error" not in data:
         return Refused(f"The service answered with status {status}.", status)
     found = data["error"]
-    inner = found if isinstance(found, dict) else data
+    inner = next((part for part in (found, data.get("details")) if isinstance(part, dict)), data)
     text = str(found.get("message", found) if isinstance(found, dict) else found)
     more = {name: value for name, value in inner.items() if name not in (*_ENVELOPE, "message", "status")}
     for name in ("details", "message"):

@@ -13,11 +13,13 @@ from orchestrator.entrypoints.http import (
     artifacts,
     failure,
     health,
+    mcp,
     metrics,
     models,
     ollama_library,
     ollama_models,
     openapi,
+    tools,
 )
 from orchestrator.entrypoints.http.cross_origin import CrossOrigin
 from orchestrator.entrypoints.http.guard import Guard, host_rule, origin_rule
@@ -39,6 +41,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     *admin.ROUTERS,
     *tasks.ROUTERS,
     *artifacts.ROUTERS,
+    *tools.ROUTERS,
+    *mcp.ROUTERS,
     *registry.ROUTERS,
     openapi.router,
 )

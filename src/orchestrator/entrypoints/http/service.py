@@ -22,12 +22,14 @@ from orchestrator.services.gateway.drain import Drain
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history import Analytics
 from orchestrator.services.keys import Keyring
+from orchestrator.services.mcp import McpServers
 from orchestrator.services.metrics import Metrics
 from orchestrator.services.models.demand import DemandWatch
 from orchestrator.services.models.jobs import ModelJobs
 from orchestrator.services.models.residency import FleetMemory
 from orchestrator.services.models.warmup import Warmups
 from orchestrator.services.registry import Directory, Tools
+from orchestrator.services.registry.search import Search
 from orchestrator.services.switches import Switches
 from orchestrator.services.tasks.bulk import Bulk
 from orchestrator.services.tasks.bulletin import Bulletin
@@ -39,6 +41,7 @@ from orchestrator.services.tasks.task_logs import TaskLogs
 from orchestrator.services.tasks.tasks import Tasks
 from orchestrator.services.tasks.waits import Waits
 from orchestrator.services.tasks.webhooks import Webhooks
+from orchestrator.services.tool_calls import Calls, Catalogue
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Settings
 
@@ -65,11 +68,19 @@ class HttpService(Protocol):
     @property
     def webhooks(self) -> Webhooks: ...
     @property
+    def catalogue(self) -> Catalogue: ...
+    @property
+    def tool_calls(self) -> Calls: ...
+    @property
+    def search(self) -> Search: ...
+    @property
     def artifacts(self) -> Artifacts: ...
     @property
     def uploads(self) -> Uploads: ...
     @property
     def sweeper(self) -> Sweeper: ...
+    @property
+    def mcp(self) -> McpServers: ...
     @property
     def task_logs(self) -> TaskLogs: ...
     @property

@@ -114,7 +114,7 @@ class Artifacts:
     def readable(self, artifact: Artifact, principal: Principal) -> None:
         """Raises Forbidden when the bytes are not for this principal, Conflict when there are none to give."""
         if not may_read(principal, artifact):
-            raise Forbidden("This artifact is the result of another principal's task.")
+            raise Forbidden("This artifact is the result of another principal's task or call.")
         if artifact.state is ArtifactState.EXTERNAL:
             raise Conflict(
                 "The bytes of this artifact are not kept here: see storage_pointer.",
@@ -199,9 +199,9 @@ class Artifacts:
 
 
 def may_read(principal: Principal, artifact: Artifact) -> bool:
-    """Whether these bytes are for this principal: what comes out of a task is for who submitted it."""
+    """Whether these bytes are for this principal: what comes out of a task, or a call of a tool, is for who made it."""
     origin = artifact.origin
-    mine = not origin.task or origin.principal in ("", principal.id)
+    mine = not (origin.task or origin.call) or origin.principal in ("", principal.id)
     return mine or allowed(principal, Permission.PROMPTS_READ)
 
 

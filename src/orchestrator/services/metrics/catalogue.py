@@ -148,6 +148,17 @@ METRICS: dict[str, Metric] = {
         "artifact (`orphan`).",
         "reason",
     ),
+    # Calls of tools
+    "orchestrator_tool_calls_total": _counter(
+        "Calls of tools that this process began and that ended by themselves or with it, by kind of tool and state "
+        "(SUCCEEDED, FAILED).",
+        "kind",
+        "state",
+    ),
+    "orchestrator_tool_call_seconds": _histogram("Time from their beginnings to their ends, retries included.", "kind"),
+    "orchestrator_tool_call_cost_dollars_total": _counter("What they cost, in US dollars."),
+    "orchestrator_tool_calls_running": _gauge("Calls of tools that run in this process."),
+    "orchestrator_tool_calls_waiting": _gauge("Calls that wait for others to end (tools.concurrency)."),
     # The process
     "orchestrator_build_info": _gauge("1; the version is in the label.", "version"),
     "orchestrator_ready": _gauge("1 while the service takes traffic, 0 while it drains or shuts down."),

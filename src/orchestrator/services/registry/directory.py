@@ -1,14 +1,15 @@
-"""All nodes in one list with a UUID for each: workers, model servers, and those that only the registry knows.
+"""All nodes in one list with a UUID for each: workers, model servers, MCP servers, and those that only the registry
+knows.
 
-Workers and model servers are registered elsewhere, live in memory and change all the time. What the registry shows of
-them (address, status) is written down when somebody asks and it has changed since, so that the database can join tools
-with nodes. What a client says here of such a node is said to the worker or the model server.
+Workers and servers are registered elsewhere, live in memory and change all the time. What the registry shows of them
+(address, status) is written down when somebody asks and it has changed since, so that the database can join tools with
+nodes. What a client says here of such a node is said to the worker or the model server.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from orchestrator.domain.errors import Conflict, NotFound, StorageUnavailable
@@ -31,6 +32,11 @@ from orchestrator.services.fleet.registry import Registry
 from orchestrator.services.workers import Workers
 
 MOST = 10_000  # nodes that only the registry knows
+_WHERE = {
+    RegistrySource.WORKER: "registers itself",
+    RegistrySource.SERVER: "is a model server",
+    RegistrySource.MCP: "is an MCP server",
+}
 _TO_SERVER = {RegistryStatus.ACTIVE: AdminState.ACTIVE, RegistryStatus.MAINTENANCE: AdminState.MAINTENANCE}
 
 
@@ -52,6 +58,7 @@ class Directory:
         self._fleet = fleet
         self._clock = clock
         self._new_id = new_id
+        self.guests: Callable[[], Iterable[SeenNode]] = tuple  # MCP servers
         self._own: tuple[RegistryNode, ...] = ()
         self._written: dict[str, SeenNode] = {}
         self._looked = False  # at what earlier processes left
@@ -114,8 +121,9 @@ class Directory:
         node = await self.get(node_id)
         followed = node.source is not RegistrySource.REGISTRY
         if followed and address is not None and address != node.address:
-            where = "registers itself" if node.source is RegistrySource.WORKER else "is a model server"
-            raise Conflict(f"'{node.id}' {where}: its address is changed there.", details={"field": "address"})
+            raise Conflict(
+                f"'{node.id}' {_WHERE[node.source]}: its address is changed there.", details={"field": "address"}
+            )
         if followed and status is not None and status is not node.status:
             await self._set_status(node, status)
             await self.sync()
@@ -128,6 +136,8 @@ class Directory:
     async def remove(self, node_id: str) -> RegistryNode:
         """Forgets a node, on all surfaces; its tools stay, on no node. Raises NotFound."""
         node = await self.get(node_id)
+        if node.source is RegistrySource.MCP and any(node.id == guest.id for guest in self.guests()):
+            raise Conflict(f"'{node.id}' is an MCP server: it is removed there.", details={"field": "node_id"})
         with suppress(NotFound):  # it has gone meanwhile, or was not there since the start
             if node.source is RegistrySource.WORKER:
                 await self._workers.remove(node.id)
@@ -137,10 +147,21 @@ class Directory:
         self._written.pop(node.id, None)
         return node
 
+    async def drop(self, own_id: str) -> None:
+        """Forgets a node by its own id, once what it stood for has been removed elsewhere."""
+        await self.sync()
+        for node in await self._store.page(MOST, 0, node_type=RegistryNodeType.TOOL_EXECUTOR):
+            if node.id == own_id and all(own_id != seen.id for seen in self._seen()):
+                await self._store.delete(node.node_id)
+
     async def _set_status(self, node: RegistryNode, status: RegistryStatus) -> None:
         if node.source is RegistrySource.WORKER:
             await self._workers.set_status(node.id, TO_WORKER[status])
             return
+        if node.source is RegistrySource.MCP:
+            raise Conflict(
+                f"'{node.id}' is an MCP server: its status is that of its connection.", details={"field": "status"}
+            )
         state = _TO_SERVER.get(status)
         if state is None:
             raise Conflict(
@@ -160,6 +181,7 @@ class Directory:
             yield seen_worker(worker)
         for server in self._fleet.nodes.values():
             yield _seen_server(server)
+        yield from self.guests()
 
 
 def _seen_server(node: FleetNode) -> SeenNode:

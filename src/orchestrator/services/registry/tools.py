@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from orchestrator.domain import tool as changes
@@ -15,6 +15,7 @@ from orchestrator.services.registry.directory import Directory
 
 LOOK_SECONDS = 5.0  # between two looks at the nodes' states, where tools come back by themselves
 AT_ONCE = 500  # orphans
+CHECKED = frozenset({"execution", "input_schema", "output_schema", "target_node_id"})
 _log = logging.getLogger("orchestrator.tools")
 Delete = Callable[[tuple[str, ...]], Awaitable[int]]
 
@@ -33,6 +34,8 @@ class Tools:
     ) -> None:
         # Whether tools that were disabled because of their node come back with it: the operator's setting.
         self.reenable: Callable[[], bool] = lambda: False
+        # Raises InvalidRequest for a tool that says how it is called, and could not be called so.
+        self.check: Callable[[Tool], None] = lambda tool: None
         self.directory = directory
         self.reports = reports
         self._store = store
@@ -64,6 +67,7 @@ class Tools:
         """Registers a tool. Raises InvalidRequest, and Conflict for a name that is taken."""
         now = self._clock.wall()
         tool = Tool(tool_id=self._new_id(), **fields, created_at=now, updated_at=now)
+        self.check(tool)
         await self.directory.sync()
         await self._store.add(tool)
         return tool
@@ -72,6 +76,8 @@ class Tools:
         """Changes the given fields. Raises NotFound, and errors as of `add`."""
         await self.directory.sync()
         tool = changes.changed(await self.get(tool_id), self._clock.wall(), **fields)
+        if not fields.keys().isdisjoint(CHECKED):  # whoever only disables a tool need not mend it
+            self.check(tool)
         if not await self._store.save(tool):
             raise NotFound(f"Tool '{tool_id}' not found")
         return tool
@@ -105,10 +111,10 @@ class Tools:
         await self.directory.sync()
         return await self.reports.nodes(limit, skip)
 
-    async def totals(self) -> Mapping[str, int]:
+    async def totals(self, names: Collection[str] = changes.TOTALS) -> Mapping[str, int]:
         """See `ToolReports.totals`."""
         await self.directory.sync()
-        return await self.reports.totals()
+        return await self.reports.totals(names)
 
     # Upkeep
 

@@ -3,25 +3,15 @@ connection goes to the address that was judged. A name that changes between regi
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Callable
-from typing import Protocol
 
 from orchestrator.domain.errors import ConnectFailed
 from orchestrator.domain.worker import Worker
-from orchestrator.domain.worker_hosts import Address, read_address
 from orchestrator.ports.upstream import Target
+from orchestrator.services.egress import HostRule, allowed_address
 
 KEPT_SECONDS = 30.0  # that an answer of the name service is used
 MOST_KEPT = 10_000
-
-
-class HostRule(Protocol):
-    """What the operator allows."""
-
-    def permits(self, host: str, address: Address) -> bool:
-        """Whether a connection may go to this address of this host."""
 
 
 class Reach:
@@ -56,22 +46,10 @@ class Reach:
         known = self._known.get((host, port))
         if known is not None and known[0] > self._tick():
             return known[1]
-        literal = read_address(host)
-        found = [str(literal)] if literal is not None else await self._look_up(host, port)
-        rule = self._hosts()
-        for text in found:
-            address = read_address(text)
-            if address is not None and rule.permits(host, address):
-                if len(self._known) >= MOST_KEPT:
-                    self._known.clear()
-                self._known[host, port] = (self._tick() + KEPT_SECONDS, str(address))
-                return str(address)
-        raise ConnectFailed(f"'{host}' leads nowhere that is allowed ({self._setting})")
-
-    @staticmethod
-    async def _look_up(host: str, port: int) -> list[str]:
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise ConnectFailed(f"'{host}': {getattr(error, 'strerror', None) or error}") from None
-        return [str(entry[4][0]).partition("%")[0] for entry in found]
+        found = await allowed_address(host, port, self._hosts())
+        if found is None:
+            raise ConnectFailed(f"'{host}' leads nowhere that is allowed ({self._setting})")
+        if len(self._known) >= MOST_KEPT:
+            self._known.clear()
+        self._known[host, port] = (self._tick() + KEPT_SECONDS, str(found))
+        return str(found)

@@ -54,10 +54,15 @@ async def create_artifact(request: Request, body: NewArtifact, principal: Princi
 
 @both(router, "GET", "/artifacts/")
 async def list_artifacts(
-    request: Request, skip: Skip = 0, limit: Limit = LISTED, principal: Principal = READ
+    request: Request,
+    skip: Skip = 0,
+    limit: Limit = LISTED,
+    q: Annotated[str, Query(max_length=1_000, description="Words in name, type or origin.")] = "",
+    principal: Principal = READ,
 ) -> Response:
-    """Artifacts in the order in which they came."""
-    return await _page(request, ArtifactQuery(order=ArtifactOrder.OLDEST, limit=limit, offset=skip))
+    """Artifacts in the order in which they came; with `q` those that fit it best first."""
+    order = ArtifactOrder.RELEVANCE if q.strip() else ArtifactOrder.OLDEST
+    return await _page(request, ArtifactQuery(text=q, order=order, limit=limit, offset=skip))
 
 
 @both(router, "GET", "/artifacts/large/")

@@ -33,13 +33,14 @@ async def list_artifacts(
     input: Text = "",
     state: ArtifactState | None = None,
     larger_than: Annotated[int | None, Query(ge=0)] = None,
-    order: ArtifactOrder = ArtifactOrder.NEWEST,
+    q: Annotated[str, Query(max_length=1_000, description="Words in name, type or origin.")] = "",
+    order: ArtifactOrder | None = None,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
     offset: Annotated[int, Query(ge=0, le=100_000_000)] = 0,
     principal: Principal = READ,
 ) -> Response:
-    """Artifacts with all that is asked for; `input` is an artifact that they were made of. Uploads that are not
-    complete are not among them."""
+    """Artifacts with all that is asked for; `input` is an artifact that they were made of. Without an
+    order the newest come first, with `q` those that fit it best. Uploads that are not complete are not among them."""
     query = ArtifactQuery(
         tool=tool_id.lower(),
         task=task_id,
@@ -51,7 +52,8 @@ async def list_artifacts(
         input=input.lower(),
         state=state,
         larger=larger_than,
-        order=order,
+        text=q,
+        order=order or (ArtifactOrder.RELEVANCE if q.strip() else ArtifactOrder.NEWEST),
         limit=limit,
         offset=offset,
     )

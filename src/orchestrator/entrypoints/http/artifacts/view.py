@@ -24,6 +24,7 @@ def view(artifact: Artifact) -> dict[str, Any]:
         "task_id": origin.task or None,
         "run_id": origin.run or None,
         "agent_id": origin.agent or None,
+        "call_id": origin.call or None,
         "principal": origin.principal or None,
         "inputs": origin.inputs,
         "expires_at": artifact.expires_at,

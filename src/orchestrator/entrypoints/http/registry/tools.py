@@ -21,6 +21,7 @@ from orchestrator.domain.tool import (
 )
 from orchestrator.entrypoints.http.admin.route import audit
 from orchestrator.entrypoints.http.permission import requires
+from orchestrator.entrypoints.http.registry.execution import ExecutionBody, execution_view
 from orchestrator.entrypoints.http.registry.route import (
     LISTED,
     Limit,
@@ -31,10 +32,11 @@ from orchestrator.entrypoints.http.registry.route import (
     registry_router,
     service_of,
 )
+from orchestrator.services.tool_calls import trust
 
 router = registry_router("tools")
 READ, WRITE = requires(Permission.TOOLS_READ), requires(Permission.TOOLS_WRITE)
-NULLABLE = frozenset({"description", "input_schema", "output_schema", "target_node_id"})
+NULLABLE = frozenset({"description", "input_schema", "output_schema", "target_node_id", "execution"})
 Text = Annotated[str | None, Query(max_length=1_000)]
 
 
@@ -47,6 +49,7 @@ class NewTool(BaseModel):
     input_schema: dict[str, Any] | None = Field(None, description="JSON Schema of what goes in.")
     output_schema: dict[str, Any] | None = Field(None, description="JSON Schema of what comes out.")
     target_node_id: UUID | None = None
+    execution: ExecutionBody | None = Field(None, description="How it is called; null: it is only described.")
 
 
 class ToolChange(BaseModel):
@@ -60,6 +63,7 @@ class ToolChange(BaseModel):
     input_schema: dict[str, Any] | None = None
     output_schema: dict[str, Any] | None = None
     target_node_id: UUID | None = None
+    execution: ExecutionBody | None = None
 
 
 def tool_row(tool: Tool) -> dict[str, Any]:
@@ -76,6 +80,7 @@ def tool_row(tool: Tool) -> dict[str, Any]:
         "created_at": iso(tool.created_at),
         "updated_at": iso(tool.updated_at),
         "tags": list(tool.tags),
+        "execution": execution_view(tool.execution),
     }
 
 
@@ -87,7 +92,7 @@ async def _page(request: Request, wanted: ToolQuery, limit: int, skip: int) -> R
 async def create_tool(request: Request, body: NewTool, principal: Principal = WRITE) -> Response:
     """Registers a tool. The row, with its `tool_id`. 400 for a node that does not exist, 409 for a name that is taken,
     422."""
-    tool = await service_of(request).tools.add(_fields(dict(body)))
+    tool = await service_of(request).tools.add(stored_fields(dict(body), principal))
     audit(principal, "tool.add", tool.tool_id, name=tool.name)
     return answer(tool_row(tool))
 
@@ -114,7 +119,8 @@ async def list_tools(
         status=status,
         category=category,
         tag=tag,
-        words=tuple((q or "").split()[:10]),
+        text=q or "",
+        order=ToolOrder.RELEVANCE if (q or "").strip() else ToolOrder.CREATED,
         input_property=input_property,
         output_property=output_property,
         node=str(node_id) if node_id is not None else None,
@@ -164,8 +170,7 @@ async def get_tool(request: Request, tool_id: UUID, principal: Principal = READ)
 @both(router, "PUT", "/tools/{tool_id}")
 async def change_tool(request: Request, tool_id: UUID, body: ToolChange, principal: Principal = WRITE) -> Response:
     """Changes what is given. 400, 404, 409, 422."""
-    given = {name: getattr(body, name) for name in body.model_fields_set}
-    fields = _fields({name: value for name, value in given.items() if value is not None or name in NULLABLE})
+    fields = changed_fields(body, principal)
     tool = await service_of(request).tools.change(str(tool_id), fields)
     audit(principal, "tool.change", tool.tool_id, fields=sorted(fields))
     return answer(tool_row(tool))
@@ -195,6 +200,19 @@ async def remove_tag(request: Request, tool_id: UUID, tag_name: str, principal: 
     return answer({"message": "Tag removed", "tool_id": str(tool_id), "tag_name": tag_name})
 
 
-def _fields(given: dict[str, Any]) -> dict[str, Any]:
-    node = given.get("target_node_id")
-    return given | {"target_node_id": str(node)} if node is not None else given
+def changed_fields(body: ToolChange, principal: Principal) -> dict[str, Any]:
+    """What a change gives: null only where a tool may have it. Raises Forbidden."""
+    given = {name: getattr(body, name) for name in body.model_fields_set}
+    return stored_fields({name: one for name, one in given.items() if one is not None or name in NULLABLE}, principal)
+
+
+def stored_fields(given: dict[str, Any], principal: Principal) -> dict[str, Any]:
+    """A body's fields as those of a Tool. Raises Forbidden for an execution that takes more trust."""
+    node, body = given.get("target_node_id"), given.get("execution")
+    if node is not None:
+        given = given | {"target_node_id": str(node)}
+    if body is None:
+        return given
+    execution = body.execution()
+    trust.permit(principal, execution)
+    return given | {"execution": execution}

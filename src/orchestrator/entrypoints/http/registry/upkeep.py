@@ -79,13 +79,13 @@ async def tool_usage_statistics(
 @both(router, "GET", "/monitoring/data-integrity")
 async def data_integrity(request: Request, principal: Principal = READ) -> Response:
     """What may be wrong: rows of `issue` and `count`."""
-    totals = await service_of(request).tools.totals()
     issues = {
         "Tools without nodes": "tools_without_nodes",
         "Nodes without tools": "nodes_without_tools",
         "Orphaned artifacts": "orphaned_artifacts",
         "Large artifacts": "large_artifacts",
     }
+    totals = await service_of(request).tools.totals(issues.values())
     return answer([{"issue": issue, "count": totals[name]} for issue, name in issues.items()])
 
 

@@ -1,0 +1,5 @@
+"""Commands as processes of this machine."""
+
+from orchestrator.adapters.commands.processes import CommandProcesses
+
+__all__ = ["CommandProcesses"]

@@ -1,0 +1,7 @@
+"""JSON Schema, with the library jsonschema-rs."""
+
+from __future__ import annotations
+
+from orchestrator.adapters.jsonschema.compiled import CompiledSchemas
+
+__all__ = ["CompiledSchemas"]

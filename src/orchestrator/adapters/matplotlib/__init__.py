@@ -1,0 +1,1 @@
+"""Charts through matplotlib; runs in processes of its own."""

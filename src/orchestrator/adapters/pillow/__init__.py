@@ -1,0 +1,1 @@
+"""Images through Pillow; its functions run in processes of their own."""

@@ -1,0 +1,1 @@
+"""Pages of the web, read with selectolax (Lexbor). Its functions run in processes of their own."""

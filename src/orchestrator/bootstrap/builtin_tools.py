@@ -1,0 +1,24 @@
+"""Puts together the tools that come with the service."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from orchestrator.bootstrap.data_tools import build_data_tools
+from orchestrator.bootstrap.file_tools import build_file_tools
+from orchestrator.bootstrap.tool_parts import Surroundings, ToolPart
+from orchestrator.domain.tool import ToolKind, ToolSource
+from orchestrator.services.tool_calls.builtins import Builtins
+
+
+def build_builtins(around: Surroundings) -> ToolPart:
+    """All of them; those whose library is not installed are DISABLED and say what to install."""
+    files = build_file_tools(around)
+    data = build_data_tools(around, files.files)
+    builtins = Builtins([*files.tools, *data.tools])
+
+    async def start(stack: AsyncExitStack) -> None:
+        await files.start(stack)
+        await data.start(stack)
+
+    return ToolPart({ToolKind.BUILTIN: builtins}, {ToolSource.BUILTIN: builtins}, start=start, adopt=data.adopt)

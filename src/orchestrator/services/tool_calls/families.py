@@ -1,0 +1,42 @@
+"""The numbers of calls of tools for `GET /metrics`."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from orchestrator.domain.histogram import Histogram
+from orchestrator.domain.tool import Tool
+from orchestrator.domain.tool_call import ToolCall
+from orchestrator.ports.telemetry import Family
+from orchestrator.services.metrics.snapshot import distribution, family, single
+from orchestrator.services.tool_calls.calls import Calls
+
+
+class CallFamilies:
+    """A source of `Metrics`. Kinds and states are few; names of tools are no labels."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._ended: Counter[tuple[str, str]] = Counter()
+        self._seconds: dict[str, Histogram] = {}
+        self._cost = 0.0
+        calls.conduct.on_end.append(self._count)
+
+    def families(self) -> list[Family]:
+        return [
+            single("orchestrator_tool_calls_running", self._calls.conduct.running),
+            single("orchestrator_tool_calls_waiting", self._calls.places.waiting),
+            family("orchestrator_tool_calls_total", list(self._ended.items())),
+            family(
+                "orchestrator_tool_call_seconds",
+                [((kind,), distribution(seconds)) for kind, seconds in self._seconds.items()],
+            ),
+            single("orchestrator_tool_call_cost_dollars_total", self._cost),
+        ]
+
+    def _count(self, call: ToolCall, tool: Tool) -> None:
+        kind = tool.execution.kind.value if tool.execution is not None else ""
+        self._ended[kind, call.state.value] += 1
+        self._cost += call.cost
+        if call.started_at is not None and call.ended_at is not None:
+            self._seconds.setdefault(kind, Histogram()).observe(call.ended_at - call.started_at)
