@@ -71,8 +71,8 @@ async def registry(database_url: str, tmp_path: Path, **config: Any) -> AsyncIte
 
 @contextmanager
 def registry_process(database_url: str, folder: Path) -> Iterator[SpawnedService]:
-    """As `make up` starts it, on a database without any table."""
-    with spawned_service({"database": {"url": database_url}}, folder, timeout=90) as running:
+    """As `make up` starts it, demo nodes included, on a database without any table."""
+    with spawned_service({"database": {"url": database_url}, "demo": {"enabled": True}}, folder, healthy=1) as running:
         yield running
 
 

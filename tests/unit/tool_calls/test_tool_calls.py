@@ -159,6 +159,15 @@ async def test_a_crash_is_tried_again_as_often_as_the_tool_says(world: World) ->
     assert await world.uses() == {"echo": 2}
 
 
+async def test_the_next_attempt_waits_for_as_long_as_the_tool_asks(world: World) -> None:
+    await world.tool(attempts=2)
+    world.script.steps = [ToolCrashed("later", retry_after=0.2)]
+    begun = asyncio.get_running_loop().time()
+    call = await world.calls.call("echo", HELLO, ANN)
+    assert (call.state, call.attempts) == (CallState.SUCCEEDED, 2)
+    assert asyncio.get_running_loop().time() - begun >= 0.2
+
+
 @pytest.mark.parametrize(
     ("error", "code", "cost"),
     [

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from tool_call_parts import World
 
-from orchestrator.domain.errors import InvalidRequest, NotFound
-from orchestrator.domain.tool import Execution, SideEffect, ToolKind, ToolQuery, ToolSource
+from orchestrator.domain.errors import Conflict, InvalidRequest, NotFound
+from orchestrator.domain.tool import Execution, SideEffect, Tool, ToolKind, ToolQuery, ToolSource
 
 
 async def test_a_tool_is_found_by_id_by_name_and_then_among_the_others(world: World) -> None:
@@ -21,6 +21,17 @@ async def test_a_tool_is_found_by_id_by_name_and_then_among_the_others(world: Wo
     for name in ("nothing", "builtin:nothing", "registry:clock", "mcp:clock", "", ":", "\0"):
         with pytest.raises(NotFound):
             await find(name)
+
+
+async def test_nobody_takes_the_place_of_a_tool_that_is_there_already(world: World) -> None:
+    builtin = world.builtin("clock")
+    described = Tool("00000000-0000-4000-8000-000000000001", "clock", "test")
+    world.catalogue.check(described)  # as in the registry's contract; it cannot be called
+    await world.storage.tools.add(described)
+    assert await world.catalogue.find("clock") == builtin
+    assert await world.catalogue.find(described.tool_id) == described
+    with pytest.raises(Conflict, match="clock"):
+        world.catalogue.check(replace(described, execution=Execution(ToolKind.HTTP)))
 
 
 async def test_a_tool_of_the_registry_may_have_a_colon_in_its_name(world: World) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from orchestrator.domain.errors import Conflict, NotFound, StorageUnavailable
-from orchestrator.domain.node import AdminState
+from orchestrator.domain.node import AdminState, NodeKind
 from orchestrator.domain.registry_node import (
     TO_WORKER,
     RegistryNode,
@@ -180,7 +180,8 @@ class Directory:
         for worker in self._workers.all().values():
             yield seen_worker(worker)
         for server in self._fleet.nodes.values():
-            yield _seen_server(server)
+            if server.spec.kind is not NodeKind.DEMO:  # nobody registered those
+                yield _seen_server(server)
         yield from self.guests()
 
 

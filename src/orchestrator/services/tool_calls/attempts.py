@@ -48,7 +48,8 @@ class Attempts:
             except OrchestratorError as error:
                 if not error.retryable or not policy.may_retry(number):
                     return Attempted(number, error=error)
-            await asyncio.sleep(policy.delay(number, self._rand()))
+                asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
+            await asyncio.sleep(max(policy.delay(number, self._rand()), asked))
 
     async def _once(self, runner: ToolRunner, order: CallOrder) -> CallOutcome:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.domain.artifact import is_artifact_id
-from orchestrator.domain.errors import InvalidRequest, NotAvailable, NotExecutable, NotFound, ToolDisabled
+from orchestrator.domain.errors import Conflict, InvalidRequest, NotAvailable, NotExecutable, NotFound, ToolDisabled
 from orchestrator.domain.tool import Tool, ToolKind, ToolQuery, ToolSource, ToolStatus
 from orchestrator.domain.tool_match import in_order, is_wanted
 from orchestrator.ports.tool_runner import ToolOffers, ToolRunner
@@ -30,13 +30,16 @@ class Catalogue:
         self._runners = runners
 
     async def find(self, name: str) -> Tool:
-        """By the registry's UUID, a name in the registry, or the name of another tool, in this order; `SOURCE:NAME`
-        (`registry:`, `builtin:`, `config:`, `mcp:`) looks nowhere else. Raises NotFound."""
+        """By the registry's UUID, a name in the registry, or the name of another tool, in this order, but one that can
+        be called before one that is only described; `SOURCE:NAME` (`registry:`, `builtin:`, `config:`, `mcp:`) looks
+        nowhere else. Raises NotFound."""
         prefix, _, rest = name.partition(":")
         if rest and prefix in set(ToolSource):
             found = await self._exact(ToolSource(prefix), rest)
         else:
-            found = await self._registered(name) or self._offered(name)
+            found = await self._registered(name)
+            if found is None or (found.execution is None and found.name == name):
+                found = self._offered(name) or found
         if found is None:
             raise NotFound(f"Tool '{name[:100]}' not found", details={"tool": name[:100]})
         return found
@@ -65,8 +68,11 @@ class Catalogue:
         return count
 
     def check(self, tool: Tool) -> None:
-        """Raises InvalidRequest when the registry may not keep the tool's `execution`. Executes nothing."""
+        """Raises InvalidRequest when the registry may not keep the tool's `execution`, and Conflict when it would be
+        called in the place of another tool of that name. Executes nothing."""
         execution = tool.execution
+        if execution is not None and self._offered(tool.name) is not None:
+            raise Conflict(f"There is a tool '{tool.name}' already.", details={"field": "name"})
         if execution is None or execution.kind in RESERVED:
             return
         runner = self._runners.get(execution.kind)
