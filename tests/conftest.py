@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import migrated
 from orchestrator.storage import open_storage
 from servers import postgres
 
@@ -94,6 +95,7 @@ def sqlite_url(tmp_path: Path) -> str:
 def database_url(request: pytest.FixtureRequest) -> str:
     """The test runs once on each database, with the current schema or none, and no rows."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    migrated.place(url)
     return url
 
 

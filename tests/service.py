@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 import yaml
 
+import migrated
 from nursery import FAILPOINTS, Born, Nursery
 from orchestrator.bootstrap import Service, serve
 from orchestrator.settings import load
@@ -75,6 +76,7 @@ async def running_service(
     file.write_text(yaml.safe_dump(merged(QUIET, config)))
     flags = {"server": {"port": 0}, "data_dir": str(tmp_path / "data")}
     loaded = load(file, dict(environ or {}), flags)
+    migrated.place(loaded.settings.database_url)
     started: asyncio.Future[tuple[Service, int]] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(loaded, lambda service, port: started.set_result((service, port))))
     await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
@@ -138,6 +140,8 @@ def spawned_service(
         command += [failpoint, "--"]
     command += ["start", "--config", str(file), "--port", str(port)]
     command += ["--data-dir", str(tmp_path / "data"), *arguments]
+    named = merged(QUIET, config).get("database", {}).get("url")
+    migrated.place(named or f"{migrated.SQLITE}{tmp_path}/data/orchestrator.db")
     process = nursery().start(command, {**environment(), **(environ or {})}, log)
     url = f"http://127.0.0.1:{port}"
     try:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+import migrated
 from orchestrator.ports.store import Storage
 from orchestrator.storage import open_storage
 
@@ -15,6 +16,7 @@ def storage_url(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return "memory://"
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    migrated.place(url)
     return url
 
 
