@@ -93,7 +93,7 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """The test runs once on each database, with the current schema or none, and no rows."""
+    """The test runs once on each database, with the current schema and no rows."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     migrated.place(url)
     return url

@@ -69,14 +69,16 @@ class RunningService:
 
 @asynccontextmanager
 async def running_service(
-    config: Mapping[str, Any], tmp_path: Path, *, environ: Mapping[str, str] | None = None
+    config: Mapping[str, Any], tmp_path: Path, *, environ: Mapping[str, str] | None = None, first: bool = False
 ) -> AsyncIterator[RunningService]:
-    """Runs `config` over `QUIET` on a free port, with its data in `tmp_path`; waits for nothing but the listener."""
+    """Runs `config` over `QUIET` on a free port, with its data in `tmp_path`; waits for nothing but the listener.
+    `first`: there is no database yet."""
     file = tmp_path / "orchestrator.yaml"
     file.write_text(yaml.safe_dump(merged(QUIET, config)))
     flags = {"server": {"port": 0}, "data_dir": str(tmp_path / "data")}
     loaded = load(file, dict(environ or {}), flags)
-    migrated.place(loaded.settings.database_url)
+    if not first:
+        migrated.place(loaded.settings.database_url)
     started: asyncio.Future[tuple[Service, int]] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(loaded, lambda service, port: started.set_result((service, port))))
     await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)

@@ -200,7 +200,7 @@ async def test_a_file_that_is_no_model_keeps_the_service_from_starting(
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ConfigurationError, match=message):
-        async with running_service(embedded(file), tmp_path):
+        async with running_service(embedded(file), tmp_path, first=True):
             pass
     assert not (tmp_path / "data" / "orchestrator.db").exists()
 

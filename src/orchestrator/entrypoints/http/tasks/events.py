@@ -24,6 +24,7 @@ from orchestrator.entrypoints.http.tasks.picture import alerts, iso, status
 from orchestrator.services.tasks.bulletin import Heard, Missed
 from orchestrator.services.tasks.events import EVENTS, Event
 
+ROUNDED = 1e-6  # seconds, of the times in events
 router = tasks_router("events")
 MAY_READ = Requires(Permission.TASKS_READ)
 READ = requires(Permission.TASKS_READ)
@@ -252,7 +253,8 @@ def _moment(text: str) -> float:
         if not text or text.replace(".", "", 1).isdecimal():
             return float(text or 0)
         moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        # The time of an event, as it was shown, was rounded: that event counts as one of this moment.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - ROUNDED
     except (ValueError, OverflowError):
         message = "since: a moment as in 2026-01-31T08:00:00Z, or seconds since the epoch"
         raise InvalidRequest(message, details={"field": "since"}) from None
