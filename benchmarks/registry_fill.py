@@ -121,15 +121,17 @@ class Content:
             at = now - 360 * DAY * (1 - number / self.artifacts)
             size = int(draw.lognormvariate(12, 2.5))
             artifact = self._id()
+            run = f"run-{number % 50_000}" if number % 4 == 1 else None
+            key = f"key:team-{number % 40}"
             row = (
                 *(artifact, name, kind, f"s3://artifacts/{artifact}", size, at, tool),
-                *("stored" if kept else "external", task, f"run-{number % 50_000}" if number % 4 == 1 else None, None),
-                *(f"key:team-{number % 40}", f"{draw.getrandbits(256):064x}" if kept else None, "[]"),
+                *("stored" if kept else "external", task, run, None),
+                *(key, f"{draw.getrandbits(256):064x}" if kept else None, "[]"),
                 *(now + 30 * DAY if number % 10 == 3 else None, now if kept else None),
             )
             if number == self.artifacts // 2 // 15 * 15 + 3:
                 self._middle = row
-            yield row, artifact_words(name, kind, task, row[9], None, row[11])  # type: ignore[arg-type]  # texts or None
+            yield row, artifact_words(name, kind, task, run, None, key)
 
     def sample(self) -> Sample:
         """Of what was made."""

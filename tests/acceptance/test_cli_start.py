@@ -121,6 +121,12 @@ def test_an_open_door_is_refused(command: CommandLine) -> None:
     assert "auth.enabled: true" in result.err
 
 
+def test_two_ways_of_starting_again_do_not_go_together(command: CommandLine) -> None:
+    result = command.run("start", "--restart", "--reload")
+    assert (result.status, result.out) == (2, "")
+    assert "--reload and --restart do not go together" in result.err
+
+
 def test_an_unknown_setting_is_refused_with_the_one_that_was_meant(command: CommandLine, tmp_path: Path) -> None:
     file = configured(tmp_path, queue={"max_sise": 5})
     result = command.run("start", "--config", str(file), "--json")

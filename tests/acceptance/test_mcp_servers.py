@@ -138,10 +138,8 @@ async def test_a_call_that_needs_approval(tmp_path: Path) -> None:
         assert (waits.status_code, waits.json()["state"]) == (202, "PENDING_APPROVAL")
         call_id = waits.json()["call_id"]
         await client.post(f"/api/v1/approvals/{call_id}/approve", json={})
-        async with asyncio.timeout(20):
-            while (found := (await client.get(f"/api/v1/tool-calls/{call_id}")).json()["call"])["state"] == "RUNNING":  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        assert found["result"]["text"] == "x"
+        found = (await client.get(f"/api/v1/tool-calls/{call_id}?wait=20")).json()["call"]
+        assert (found["state"], found["result"]["text"]) == ("SUCCEEDED", "x")
 
 
 async def test_by_command_line_and_sdk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +224,7 @@ async def test_the_command_of_a_server_ends_with_a_service_that_is_killed(tmp_pa
     config = {"tools": {"mcp_servers": {"local": stdio_entry()}}}
     with spawned_service(config, tmp_path, timeout=90) as spawned:
         async with httpx2.AsyncClient(base_url=spawned.url, timeout=30) as client, asyncio.timeout(30):
-            while (await client.get(f"{SERVERS}/local")).json()["server"]["state"] != "connected":  # noqa: ASYNC110
+            while (await client.get(f"{SERVERS}/local")).json()["server"]["state"] != "connected":  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.05)
         child = _children(spawned.process.pid, "mcp_demo_server.py")[0]
         os.kill(child, signal.SIGSTOP)  # so that it cannot end by itself

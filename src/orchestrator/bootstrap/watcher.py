@@ -95,6 +95,8 @@ class _Watcher:
 
     def ended(self) -> int:
         """Waits for the end of the process: its exit status, or the signal's number below zero."""
-        _, status = os.waitpid(self._child, 0)
-        self._child = 0
-        return os.waitstatus_to_exitcode(status)
+        while True:
+            process, status = os.waitpid(-1, 0)  # as process 1 of a container it has the orphans, too
+            if process == self._child:
+                self._child = 0
+                return os.waitstatus_to_exitcode(status)

@@ -13,6 +13,7 @@ from builtin_calls import Caller, Keep
 from PIL import Image
 
 from orchestrator.adapters.pillow.analysis import analyse
+from orchestrator.adapters.pillow.opened import Problem, decoded
 from orchestrator.adapters.pillow.processing import process
 from orchestrator.domain.artifact import content_path
 from orchestrator.domain.errors import Conflict, Forbidden, InvalidRequest, TooLarge
@@ -179,6 +180,15 @@ def bomb(width: int, height: int) -> bytes:
 def test_hostile_images(content: bytes, words: str) -> None:
     assert words in analyse(content=inline(content), wanted=["info", "exif", "colours", "hash"])["problem"]
     assert words in process(content=inline(content), action="grayscale")["problem"]
+
+
+def test_too_little_memory_is_no_damage() -> None:
+    class Hungry(Image.Image):
+        def load(self) -> None:
+            raise MemoryError
+
+    with pytest.raises(Problem, match="memory"):
+        decoded(Hungry())
 
 
 async def test_what_is_too_much_is_refused(processing: Caller, root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 import pytest
 
@@ -34,6 +35,35 @@ async def test_a_callback_that_breaks_stops_no_other_change(caplog: pytest.LogCa
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert "what follows is broken" in caplog.text
+
+
+class Counted(MemoryLedger):
+    """Tells what was in each transaction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[list[str]] = []
+
+    async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+        self.commits.append([change.task.id for change in changes])
+        return await super().commit(changes)
+
+
+async def test_what_is_decided_at_the_same_moment_goes_into_one_transaction() -> None:
+    ledger, heard = Counted(), asyncio.Queue[Answer]()
+    writer = Writer(ledger)
+    running = asyncio.create_task(writer.run())
+    await asyncio.sleep(0)  # it waits for something to write
+    try:
+        writer.put(Change(queued("new")), heard.put_nowait)
+        # As the scheduler hands a new task out: after everything that happens at this moment.
+        asyncio.get_running_loop().call_soon(writer.put, Change(queued("next")), heard.put_nowait)
+        for _ in range(2):
+            await asyncio.wait_for(heard.get(), 5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert ledger.commits == [["new", "next"]]
 
 
 async def test_a_report_that_breaks_is_told(caplog: pytest.LogCaptureFixture) -> None:

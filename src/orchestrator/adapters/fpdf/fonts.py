@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fpdf import FPDF
+from fpdf.fonts import TTFFont
 
 _FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "/Library/Fonts", "/System/Library/Fonts/Supplemental")
 _TEXT = {
@@ -77,7 +78,8 @@ class Typeface:
         if family not in self._known:
             self._load(family, "")
             font = self._pdf.fonts[family]
-            self._known[family] = frozenset(font.cmap)  # type: ignore[union-attr]  # a font out of a file has one
+            assert isinstance(font, TTFFont)  # as it comes out of a file
+            self._known[family] = frozenset(font.cmap)
         return self._known[family]
 
 

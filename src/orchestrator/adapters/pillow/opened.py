@@ -11,6 +11,7 @@ from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")  # none of those that call other programs
 MOST_PIXELS = 50_000_000
+TOO_LARGE = "the image takes too much memory"
 
 
 class Problem(Exception):
@@ -27,6 +28,8 @@ def opened(given: dict[str, Any]) -> tuple[Image.Image, bytes]:
             image = Image.open(io.BytesIO(content), formats=FORMATS)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise Problem(f"the image has more than {MOST_PIXELS:,} pixels") from None
+    except MemoryError:
+        raise Problem(TOO_LARGE) from None
     except Exception:  # noqa: BLE001 - decoders raise what they like
         raise Problem(f"this is not an image in one of the formats {', '.join(FORMATS)}") from None
     check_pixels(*image.size)
@@ -37,6 +40,8 @@ def decoded(image: Image.Image) -> Image.Image:
     """Raises Problem for an image that is damaged."""
     try:
         image.load()
+    except MemoryError:
+        raise Problem(TOO_LARGE) from None
     except Exception as error:  # noqa: BLE001 - decoders raise what they like
         raise Problem(f"the image is damaged: {str(error)[:200]}") from None
     return image

@@ -15,6 +15,7 @@ from orchestrator.services.builtin_tools.material import MOST, Material, base64_
 from orchestrator.services.builtin_tools.offer import (
     COUNT,
     FLAG,
+    LISTED,
     TEXT,
     Schema,
     choice,
@@ -34,7 +35,6 @@ FORMATS = {
     "tar.zst": ("application/zstd", (".tar.zst", ".tzst")),
 }
 ACTIONS = ("create", "list", "extract")
-MOST_LISTED = 1_000
 TIMEOUT = 300.0
 _MADE: dict[str, Schema] = {
     "action": TEXT,
@@ -65,13 +65,7 @@ def archive_offer() -> Tool:
         "destination": described(TEXT, "extract: folder for what comes out; '.' is the top.", minLength=1),
         "format": choice(FORMATS, "create: else told by the end of path, else zip. tar.zst needs Python 3.14."),
         "overwrite": described(FLAG, "create, extract: replace files that are there.", default=False),
-        "limit": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MOST_LISTED,
-            "default": 100,
-            "description": "list: most.",
-        },
+        "limit": described(LISTED, "list: most."),
         "skip": described(COUNT, "list: entries to leave out first.", default=0),
     }
     return offered(

@@ -16,6 +16,7 @@ from orchestrator.ports.files import Entry, Files, ReadableFiles
 from orchestrator.services.builtin_tools.offer import (
     COUNT,
     FLAG,
+    LISTED,
     NUMBER,
     TEXT,
     choice,
@@ -29,7 +30,6 @@ from orchestrator.services.builtin_tools.offer import (
 READING = ("read", "list", "exists", "info")
 ACTIONS = ("read", "write", "append", "copy", "move", "delete", "list", "exists", "mkdir", "info", "chmod")
 ENCODINGS = ("utf-8", "utf-16", "latin-1", "ascii", "base64")
-MOST_LISTED = 1_000
 TIMEOUT = 120.0
 PATH = described(TEXT, "Path below the tools' folder, such as notes/today.md; no leading slash, no '..'.", minLength=1)
 _ENCODING = choice(ENCODINGS, "Of the content; base64 for what is not text.", default="utf-8")
@@ -38,13 +38,7 @@ _READ_FIELDS: dict[str, Mapping[str, Any]] = {
     "encoding": _ENCODING,
     "offset": described(COUNT, "read: first byte.", default=0),
     "length": described(COUNT, "read: at most so many bytes."),
-    "limit": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": MOST_LISTED,
-        "default": 100,
-        "description": "list: entries at most.",
-    },
+    "limit": described(LISTED, "list: entries at most."),
     "skip": described(COUNT, "list: entries to leave out first.", default=0),
 }
 _WRITE_FIELDS: dict[str, Mapping[str, Any]] = {

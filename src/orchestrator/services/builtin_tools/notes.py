@@ -13,6 +13,7 @@ from orchestrator.ports.notes import NoteStore
 from orchestrator.services.builtin_tools.offer import (
     COUNT,
     FLAG,
+    LISTED,
     NUMBER,
     TEXT,
     Schema,
@@ -26,7 +27,6 @@ from orchestrator.services.builtin_tools.offer import (
 
 ACTIONS = ("store", "retrieve", "list", "clear")
 DEFAULT = "default"
-MOST_LISTED = 1_000
 LONGEST = 10 * 365 * 86_400  # seconds
 _NAME: Schema = {"type": "string", "minLength": 1, "maxLength": MOST_NAME}
 _MOMENT: Schema = {"type": ["number", "null"]}
@@ -58,13 +58,7 @@ def memory_offer() -> Tool:
             "default": 0,
             "description": "store: seconds until it is forgotten; 0: never.",
         },
-        "limit": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MOST_LISTED,
-            "default": 100,
-            "description": "list: most.",
-        },
+        "limit": described(LISTED, "list: most."),
         "skip": described(COUNT, "list: keys to leave out first.", default=0),
     }
     return offered(

@@ -15,6 +15,7 @@ TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 NUMBER: Schema = {"type": "number"}
 FLAG: Schema = {"type": "boolean"}
+LISTED: Schema = {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 100}  # rows of a list
 
 
 def offered(
