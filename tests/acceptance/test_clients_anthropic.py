@@ -84,7 +84,9 @@ def test_a_stream_brings_the_same_text_in_pieces(anthropic: Anthropic, model: st
 
 
 def test_the_events_of_a_stream_come_in_anthropics_order(anthropic: Anthropic, model: str) -> None:
-    stream = anthropic.messages.create(model=model, max_tokens=6, messages=said("say 6 words"), stream=True)
+    stream = anthropic.messages.create(
+        model=model, max_tokens=6, messages=said("say 6 words"), stream=True, extra_body=GREEDY
+    )
     kinds = [event.type for event in stream]
     assert kinds[:2] == ["message_start", "content_block_start"]
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
