@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import product
 from uuid import UUID
 
 import pytest
 
+from orchestrator.adapters.sql.artifacts import SqlArtifacts
+from orchestrator.adapters.sql.database import open_database
+from orchestrator.adapters.sql.location import locate
 from orchestrator.domain.artifact import Artifact, ArtifactState, Origin, Quota, Upload, Usage, stored
 from orchestrator.domain.errors import Conflict, InvalidRequest, QuotaExceeded
 from orchestrator.domain.tool import Tool
@@ -86,6 +90,21 @@ async def test_found_by_where_they_come_from(storage: Storage) -> None:
         (ArtifactQuery(task="\0"), ()),
     ):
         assert await storage.artifacts.page(query) == expected, query
+
+
+async def test_pages_near_the_end_are_read_from_there(empty_database_url: str) -> None:
+    async with open_storage(empty_database_url) as storage:
+        tool = await a_tool(storage)
+        made = [external(n, size=n, at=float(n), origin=Origin(tool if n % 2 else None)) for n in range(9)]
+        for artifact in made:
+            await storage.artifacts.add(artifact)
+    async with open_database(locate(empty_database_url)) as database:
+        artifacts = SqlArtifacts(database, deep=3)
+        for larger, first in ((None, 0), (1, 2), (-1, 0), (6, 7), (99, 9)):
+            fitting = made[first:][::-1]
+            for offset, limit in product(range(11), (1, 4)):
+                query = ArtifactQuery(larger=larger, order=ArtifactOrder.LARGEST, limit=limit, offset=offset)
+                assert await artifacts.page(query) == tuple(fitting[offset : offset + limit]), query
 
 
 async def test_what_a_deleted_tool_made_stays(storage: Storage) -> None:

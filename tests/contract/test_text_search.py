@@ -166,9 +166,13 @@ async def test_whatever_is_typed_is_an_answer(storage: Storage) -> None:
             await storage.artifacts.page(ArtifactQuery(text=text, order=kind))
 
 
-async def test_many_hits_are_walked_through_in_order(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("common", [3, 50])
+async def test_many_hits_are_walked_through_in_order(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, common: int
+) -> None:
     """What is faster when most rows fit finds the same; and after the ranked ones come the others, newest first."""
     monkeypatch.setattr(few, "FEW", 3)
+    monkeypatch.setattr(texts, "COMMON", common)
     monkeypatch.setattr(texts, "RANKED", 4)
     for number in range(1, 9):
         file_name = f"part {number}.bin" if number % 2 else f"long name of part {number}.bin"

@@ -32,7 +32,7 @@ from orchestrator.domain.text_search import read_search
 from orchestrator.ports.artifacts import ArtifactOrder, ArtifactQuery
 
 AT_ONCE = 500  # ids in one statement
-DEEP = 300_000  # rows passed over, from which on it pays to know how many there are
+DEEP = 300_000
 QUOTA_LOCK = 0x0A271FAC75  # of PostgreSQL: who checks a quota is alone until its transaction ends
 A, U = artifacts.c, artifact_uploads.c
 HERE = A.sha256.is_not(None)
@@ -51,8 +51,10 @@ tools = sa.table("tools", sa.column("tool_id", A.created_by_tool_id.type))
 class SqlArtifacts:
     """`ArtifactStore` on two tables."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, deep: int = DEEP) -> None:
+        """`deep`: rows passed over, from which on it pays to know how many there are."""
         self._database = database
+        self._deep = deep
         self._texts = TextTable(database, artifact_texts, "artifact_id")
 
     async def add(self, artifact: Artifact) -> None:
@@ -72,7 +74,7 @@ class SqlArtifacts:
         search = read_search(query.text)
         async with self._database.read() as connection:
             if search is None:
-                total = 0 if conditions or query.offset < DEEP else await _total(connection)
+                total = await self._fitting(connection, query, conditions) if query.offset >= self._deep else 0
                 rows = (await connection.execute(_listed(query, conditions, total))).all()
                 return tuple(read_artifact(row._mapping) for row in rows)
             words = await self._texts.found(connection, search)
@@ -83,6 +85,19 @@ class SqlArtifacts:
             listed = _listed(query, [*conditions, self._texts.of(words, A.artifact_id)])
             rows = (await connection.execute(listed)).all()
             return tuple(read_artifact(row._mapping) for row in rows)
+
+    async def _fitting(
+        self, connection: AsyncConnection, query: ArtifactQuery, conditions: list[sa.ColumnElement[bool]]
+    ) -> int:
+        """How many artifacts fit, where that is found faster than they are passed over; otherwise 0."""
+        if not conditions:
+            return await _total(connection)
+        if query.larger is None or len(conditions) > 1:
+            return 0
+        smaller = sa.select(sa.literal(1)).where(A.size_bytes <= min(query.larger, INTEGER_LIMIT - 1)).limit(self._deep)
+        count = sa.select(sa.func.count()).select_from(smaller.subquery())
+        small = int((await connection.execute(count)).scalar_one())
+        return await _total(connection) - small if small < self._deep else 0
 
     async def _read(self, connection: AsyncConnection, ids: Sequence[str]) -> tuple[Artifact, ...]:
         """In this order."""

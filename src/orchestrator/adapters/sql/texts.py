@@ -16,6 +16,7 @@ from orchestrator.adapters.sql.few import few, given
 from orchestrator.domain.text_search import Phrase, Text, TextSearch, relevance
 
 RANKED = 500  # the newest so many of those that fit are put in the order of their relevance
+PROBED, COMMON = 5_000, 50  # of the newest so many rows so many have words that are common
 APART = 10  # places between title and body, so that no phrase goes over
 
 
@@ -54,7 +55,7 @@ class TextTable:
         if not search.phrases:
             return Found(sa.false(), few=True)
         index = await self._index(connection, search)
-        if index is not None:
+        if index is not None and not await self._common(connection, search):
             places = await few(connection, index)
             if places is not None:
                 return Found(self.table.c.seq.in_(given(self._database.dialect, places, self.table.c.seq)), few=True)
@@ -123,13 +124,24 @@ class TextTable:
         match = sa.literal_column(fts).op("MATCH", is_comparison=True)(sa.literal(_fts5(search), sa.Text))
         return sa.select(index.c.rowid).where(match)
 
+    async def _common(self, connection: AsyncConnection, search: TextSearch) -> bool:
+        """Whether a look at a few rows tells that there are many. Only for PostgreSQL: its index lists all hits before
+        it gives the first one, and it knows by itself whether rows had better be looked at than the index."""
+        if self._database.dialect != "postgresql":
+            return False
+        newest = sa.select(self.table.c.vector).order_by(self.table.c.seq.desc()).limit(PROBED).subquery()
+        hits = sa.select(sa.literal(1)).where(newest.c.vector.op("@@")(self._question(search))).limit(COMMON)
+        return len((await connection.execute(hits)).all()) == COMMON
+
     def _question(self, search: TextSearch) -> sa.ColumnElement[Any]:
         return sa.cast(sa.literal(_tsquery(search), sa.Text), TSQUERY)
 
     def _looked_at(self, search: TextSearch) -> sa.ColumnElement[bool]:
-        place = sa.func.instr if self._database.dialect == "sqlite" else sa.func.strpos
+        if self._database.dialect == "postgresql":
+            fits: sa.ColumnElement[bool] = self.table.c.vector.op("@@", is_comparison=True)(self._question(search))
+            return fits
         texts = [sa.literal(" ") + column + sa.literal(" ") for column in (self.table.c.title, self.table.c.body)]
-        return sa.and_(*(sa.or_(*(place(text, _spaced(one)) > 0 for text in texts)) for one in search.phrases))
+        return sa.and_(*(sa.or_(*(sa.func.instr(text, _spaced(one)) > 0 for text in texts)) for one in search.phrases))
 
 
 def _spaced(phrase: Phrase) -> str:

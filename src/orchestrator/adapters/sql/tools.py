@@ -235,12 +235,11 @@ def has_property(dialect: str, column: sa.Column[Any], name: str) -> sa.ColumnEl
 async def tags_of(connection: AsyncConnection, ids: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     """The tags of so many tools, in the order of their names."""
     found: dict[str, list[str]] = {}
-    for begin in range(0, len(ids), 500):
-        some = tool_tags.c.tool_id.in_(ids[begin : begin + 500])
-        query = sa.select(tool_tags.c.tool_id, tool_tags.c.tag_name).where(some).order_by(tool_tags.c.tag_name)
-        for row in await connection.execute(query):
-            found.setdefault(row.tool_id, []).append(row.tag_name)
-    return {tool_id: tuple(names) for tool_id, names in found.items()}
+    if ids:
+        some = TAGS.tool_id.in_(given(connection.dialect.name, ids, TAGS.tool_id))
+        for tool_id, name in await connection.execute(sa.select(TAGS.tool_id, TAGS.tag_name).where(some)):
+            found.setdefault(tool_id, []).append(name)
+    return {tool_id: tuple(sorted(names)) for tool_id, names in found.items()}
 
 
 def _row(tool: Tool) -> dict[str, Any]:
