@@ -3,8 +3,8 @@
     python tests/mcp_demo_server.py stdio
     python tests/mcp_demo_server.py http PORT
 
-Tools are listed ten a page. `grow` adds a tool and says so; `MARK` names a file to which each call of `echo`, and each
-`sleep` that is called off, adds a line.
+Tools are listed ten a page. `grow` adds a tool and says so; `MARK` names a file to which each call of `echo` and of
+the doubling tools, and each `sleep` that is called off, adds a line.
 """
 
 from __future__ import annotations
@@ -24,30 +24,28 @@ from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from mcp.shared.exceptions import MCPError
 
+from doubling import NUMBER, TWICE
+
 PAGE = 10
 MANY = 25
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n not really an image").decode()
 BLOB = base64.b64encode(bytes(range(16))).decode()
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
-NUMBERS = {
-    "type": "object",
-    "properties": {"a": {"type": "number"}, "b": {"type": "number"}},
-    "required": ["a", "b"],
-    "additionalProperties": False,
-}
-SUM = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
 NOTHING: dict[str, Any] = {"type": "object"}
 READS = types.ToolAnnotations(read_only_hint=True)
 DESTROYS = types.ToolAnnotations(destructive_hint=True)
 
 tools = [
     types.Tool(name="echo", description="Says it again", input_schema=TEXT, annotations=READS),
-    types.Tool(name="add", description="Adds", input_schema=NUMBERS, output_schema=SUM),
-    types.Tool(name="wrong_sum", description="Breaks its own schema", input_schema=NOTHING, output_schema=SUM),
-    types.Tool(name="sleep", description="Sleeps", input_schema={"type": "object"}),
-    types.Tool(name="crash", description="Ends the server", input_schema=NOTHING),
+    types.Tool(name="double", description="Doubles", input_schema=NUMBER, output_schema=TWICE),
+    types.Tool(
+        name="guarded", description="Says it destroys", input_schema=NUMBER, output_schema=TWICE, annotations=DESTROYS
+    ),
+    types.Tool(name="wrong", description="Breaks its own schema", input_schema=NUMBER, output_schema=TWICE),
+    types.Tool(name="refuse", description="Says no", input_schema=NOTHING),
+    types.Tool(name="sleep", description="Sleeps", input_schema=NOTHING),
+    types.Tool(name="vanish", description="Ends the server", input_schema=NOTHING),
     types.Tool(name="image", description="An image", input_schema=NOTHING),
-    types.Tool(name="error", description="Says no", input_schema=NOTHING, annotations=DESTROYS),
     types.Tool(name="environment", description="Its variables", input_schema=NOTHING),
     types.Tool(name="grow", description="Adds a tool", input_schema=NOTHING),
     types.Tool(name="odd name/ä", description="Not a name of ours", input_schema=NOTHING),
@@ -75,19 +73,20 @@ async def call_tool(context: ServerRequestContext[Any], params: types.CallToolRe
     if name == "echo":
         note("echo")
         return types.CallToolResult(content=[text(str(given["text"]))])
-    if name == "add":
-        total = given["a"] + given["b"]
-        return types.CallToolResult(content=[text(str(total))], structured_content={"sum": total})
-    if name == "wrong_sum":
-        return types.CallToolResult(content=[text("?")], structured_content={"sum": "many"})
+    if name in ("double", "guarded"):
+        note(str(given["number"]))
+        made = {"twice": given["number"] * 2, "words": given.get("words", [])}
+        return types.CallToolResult(content=[text(str(made["twice"]))], structured_content=made)
+    if name == "wrong":
+        return types.CallToolResult(content=[text("?")], structured_content={"twice": "two"})
+    if name == "refuse":
+        return types.CallToolResult(content=[text("it cannot be done")], is_error=True)
     if name == "sleep":
         return await sleep(context)
-    if name == "crash":
+    if name == "vanish":
         os._exit(3)
     if name == "image":
         return types.CallToolResult(content=[text("here"), types.ImageContent(data=PNG, mime_type="image/png")])
-    if name == "error":
-        return types.CallToolResult(content=[text("it cannot be done")], is_error=True)
     if name == "environment":
         return types.CallToolResult(content=[text("\n".join(sorted(os.environ)))], structured_content=dict(os.environ))
     if name == "grow":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,26 +25,29 @@ def stdio_entry(**env: str) -> dict[str, Any]:
 
 
 class DemoServer:
-    """The demo server on a port of this machine."""
+    """The demo server on a port of this machine; `env` is for its process."""
 
-    def __init__(self) -> None:
+    def __init__(self, **env: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/mcp"
-        self._process: asyncio.subprocess.Process | None = None
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, str(DEMO), "http", str(self.port), env=environment()
-        )
+        """Begins anew where it runs."""
+        self.kill()
+        words = [sys.executable, str(DEMO), "http", str(self.port)]
+        self._process = await asyncio.to_thread(subprocess.Popen, words, env={**environment(), **self._env})
         async with asyncio.timeout(30):
             while not self._answers():
-                assert self._process.returncode is None
+                assert self._process.poll() is None
                 await asyncio.sleep(0.05)
 
-    async def kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
+    def kill(self) -> None:
+        """It has ended when this returns."""
+        if self._process is not None:
             self._process.kill()
-            await self._process.wait()
+            self._process.wait()
 
     def _answers(self) -> bool:
         try:
@@ -54,13 +58,13 @@ class DemoServer:
 
 
 @asynccontextmanager
-async def demo_server() -> AsyncIterator[DemoServer]:
-    server = DemoServer()
+async def demo_server(**env: str) -> AsyncIterator[DemoServer]:
+    server = DemoServer(**env)
     try:
         await server.start()
         yield server
     finally:
-        await server.kill()
+        server.kill()
 
 
 async def connected(running: RunningService, *names: str) -> None:

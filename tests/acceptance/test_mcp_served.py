@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ import httpx2
 import pytest
 from cli_command import COMMAND, environment
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.session import IncomingMessage, MessageHandlerFnT
 from mcp.client.streamable_http import streamable_http_client
+from mcp.client.subscriptions import Subscription
+from mcp.server.subscriptions import ResourcesListChanged, ToolsListChanged
+from mcp_types import ResourceListChangedNotification, ToolListChangedNotification
 
 from mcp_servers import connected, stdio_entry
 from service import RunningService, running_service
@@ -27,6 +32,11 @@ AUTH = {"enabled": True, "keys": [{"name": role, "key": key, "role": role} for r
 CONFIG: dict[str, Any] = {"auth": AUTH, "tools": {"approvals": {"write": "always"}}}
 MODES = pytest.mark.parametrize(("mode", "revision"), [("auto", "2026-07-28"), ("legacy", "2025-11-25")])
 HELLO = {"template": "Hello {{ name }}", "data": {"name": "Ada"}}
+TOOL = {
+    "name": "new-one",
+    "category": "x",
+    "execution": {"kind": "http", "binding": {"url": "http://127.0.0.1:9/x"}},
+}
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -50,10 +60,16 @@ async def by_http(running: RunningService, role: str, mode: str) -> AsyncIterato
 
 
 @asynccontextmanager
-async def by_stdio(running: RunningService, role: str, mode: str, command: tuple[str, ...]) -> AsyncIterator[Client]:
+async def by_stdio(
+    running: RunningService,
+    role: str,
+    mode: str,
+    command: tuple[str, ...] = ("mcp",),
+    hear: MessageHandlerFnT | None = None,
+) -> AsyncIterator[Client]:
     env = {"ORCHESTRATOR_API_KEY": KEYS[role], "ORCHESTRATOR_URL": running.url, **_python()}
     server = StdioServerParameters(command=COMMAND[0], args=[*COMMAND[1:], *command], env=env)
-    async with Client(server, mode=mode, cache=None) as client:
+    async with Client(server, mode=mode, cache=None, message_handler=hear) as client:
         yield client
 
 
@@ -208,6 +224,132 @@ async def test_a_client_that_leaves_ends_its_call(tmp_path: Path, mode: str, rev
             with pytest.raises(MCPError):
                 await client.call_tool("local__sleep", {}, read_timeout_seconds=1)
         await running.until(lambda: mark.exists() and "cancelled" in mark.read_text(), timeout=20)
+
+
+class Relay:
+    """What is between a client and the service, and may be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._open |= {writer, outer}
+        await asyncio.gather(self._pump(reader, outer), self._pump(inner, writer))
+
+    def cut(self) -> None:
+        while self._open:
+            self._open.pop().close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while some := await reader.read(65_536):
+                writer.write(some)
+        writer.close()
+
+
+@asynccontextmanager
+async def relayed(running: RunningService) -> AsyncIterator[tuple[Relay, RunningService]]:
+    relay = Relay(int(running.url.rpartition(":")[2]))
+    async with await asyncio.start_server(relay.pass_on, "127.0.0.1", 0) as server:
+        try:
+            yield relay, replace(running, url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        finally:
+            relay.cut()
+
+
+@asynccontextmanager
+async def listening(client: Client) -> AsyncIterator[Subscription]:
+    async with client.listen(tools_list_changed=True, resources_list_changed=True) as told, asyncio.timeout(60):
+        yield told
+
+
+@pytest.mark.parametrize("by", [by_http, by_stdio])
+async def test_changes_of_the_lists_are_told(
+    tmp_path: Path, by: Callable[[RunningService, str, str], AbstractAsyncContextManager[Client]]
+) -> None:
+    async with (
+        running_service(CONFIG, tmp_path) as running,
+        httpx2.AsyncClient(base_url=running.url, headers=bearer("admin")) as api,
+        by(running, "developer", "auto") as client,
+    ):
+        capabilities = client.server_capabilities
+        assert capabilities is not None
+        assert capabilities.tools is not None
+        assert capabilities.resources is not None
+        assert (capabilities.tools.list_changed, capabilities.resources.list_changed) == (True, True)
+        async with listening(client) as told:
+            made = (await api.post("/tools/", json=TOOL)).json()["tool_id"]
+            assert isinstance(await anext(told), ToolsListChanged)
+            assert any(tool.name == TOOL["name"] for tool in (await client.list_tools()).tools)
+            for change in (
+                api.put(f"/tools/{made}", json={"description": "otherwise"}),
+                api.delete(f"/tools/{made}"),
+            ):
+                assert (await change).status_code == 200
+                assert isinstance(await anext(told), ToolsListChanged)
+            kept = await artifact(running)
+            assert isinstance(await anext(told), ResourcesListChanged)
+            assert (await api.delete(f"/artifacts/{kept}")).status_code == 200
+            assert isinstance(await anext(told), ResourcesListChanged)
+            running.service.stop()
+            assert [change async for change in told] == []  # it ends, and the service does not wait for it
+            await asyncio.wait_for(running.task, 20)
+
+
+async def test_tools_of_other_servers_that_come_are_told(tmp_path: Path) -> None:
+    config = {**CONFIG, "tools": {"mcp_servers": {"local": stdio_entry()}}}
+    async with running_service(config, tmp_path) as running, by_http(running, "developer", "auto") as client:
+        await connected(running, "local")
+        async with listening(client) as told:
+            await client.call_tool("local__grow", {})
+            assert isinstance(await anext(told), ToolsListChanged)
+
+
+async def test_changes_are_told_to_older_clients_that_can_hear(tmp_path: Path) -> None:
+    heard: asyncio.Queue[IncomingMessage] = asyncio.Queue()
+    async with (
+        running_service(CONFIG, tmp_path) as running,
+        httpx2.AsyncClient(base_url=running.url, headers=bearer("admin")) as api,
+        asyncio.timeout(60),
+    ):
+        async with by_http(running, "developer", "legacy") as client:
+            capabilities = client.server_capabilities
+            assert capabilities is not None
+            assert capabilities.tools is not None
+            assert not capabilities.tools.list_changed  # there is no stream by which that could be said
+        async with by_stdio(running, "developer", "legacy", hear=heard.put) as client:
+            capabilities = client.server_capabilities
+            assert capabilities is not None
+            assert capabilities.tools is not None
+            assert capabilities.tools.list_changed
+            await client.list_tools()
+            await running.until(lambda: running.service.list_changes.listeners == 1)
+            await api.post("/tools/", json=TOOL)
+            assert isinstance(await heard.get(), ToolListChangedNotification)
+            await artifact(running)
+            assert isinstance(await heard.get(), ResourceListChangedNotification)
+        await running.until(lambda: running.service.list_changes.listeners == 0)
+
+
+async def test_who_listens_by_stdio_hears_that_the_service_was_lost(tmp_path: Path) -> None:
+    heard: asyncio.Queue[IncomingMessage] = asyncio.Queue()
+    async with running_service(CONFIG, tmp_path) as running, relayed(running) as (relay, there):
+        lists = running.service.list_changes
+        async with by_stdio(there, "developer", "auto") as client, listening(client) as told:
+            relay.cut()
+            assert [change async for change in told] == []
+        await running.until(lambda: lists.listeners == 0)
+        async with by_stdio(there, "developer", "legacy", hear=heard.put) as client, asyncio.timeout(60):
+            await client.list_resources()
+            await running.until(lambda: lists.listeners == 1)
+            relay.cut()
+            await running.until(lambda: lists.listeners == 0)
+            # Nobody knows what has changed until it listens again.
+            assert isinstance(await heard.get(), ToolListChangedNotification)
+            assert isinstance(await heard.get(), ResourceListChangedNotification)
+            assert lists.listeners == 1
 
 
 async def test_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:

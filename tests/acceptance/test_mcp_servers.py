@@ -1,4 +1,5 @@
-"""Tools, resources and prompts of real MCP servers, by stdio and HTTP, through API, CLI and SDK."""
+"""Tools, resources and prompts of real MCP servers, by stdio and HTTP, through API and CLI. Their calls are in
+test_tool_calls_surfaces.py, with those of other tools."""
 
 from __future__ import annotations
 
@@ -17,10 +18,9 @@ from cli_command import CommandLine
 
 from mcp_demo_server import MANY
 from mcp_servers import SERVERS, DemoServer, call, connected, demo_server, stdio_entry
-from orchestrator_client import AsyncClient
 from service import RunningService, running_service, spawned_service
 
-TOOLS = 10 + MANY
+TOOLS = 11 + MANY
 BOTH = pytest.mark.parametrize("server", ["local", "web"])
 
 
@@ -28,9 +28,10 @@ BOTH = pytest.mark.parametrize("server", ["local", "web"])
 async def with_both(
     tmp_path: Path, **tools: Any
 ) -> AsyncIterator[tuple[RunningService, httpx2.AsyncClient, DemoServer]]:
-    async with demo_server() as demo:
+    mark = str(tmp_path / "mark")
+    async with demo_server(MARK=mark) as demo:
         servers = {
-            "local": stdio_entry(MARK=str(tmp_path / "mark")) | tools.pop("local", {}),
+            "local": stdio_entry(MARK=mark) | tools.pop("local", {}),
             "web": {"url": demo.url},
         }
         async with (
@@ -41,35 +42,28 @@ async def with_both(
             yield running, client, demo
 
 
-async def test_calls_through_the_api(tmp_path: Path) -> None:
+async def test_results_without_a_schema_and_files(tmp_path: Path) -> None:
     async with with_both(tmp_path) as (_, client, _demo):
         for server in ("local", "web"):
             said = await call(client, f"{server}__echo", {"text": "hello"})
             assert (said["state"], said["result"]["text"]) == ("SUCCEEDED", "hello")
-            assert (await call(client, f"{server}__add", {"a": 1, "b": 2}))["result"] == {"sum": 3}
-
-            refused = await client.post(f"/api/v1/tools/{server}__add/call", json={"arguments": {"a": "x"}})
-            assert refused.status_code == 422
-            assert "required property" in refused.text
-
-            wrong = await call(client, f"{server}__wrong_sum", {})
-            assert (wrong["state"], wrong["error"]["code"]) == ("FAILED", "invalid_result")
-            no = await call(client, f"{server}__error", {})
-            assert (no["error"]["code"], no["error"]["message"]) == ("tool_failed", "it cannot be done")
-            late = await call(client, f"{server}__sleep", {}, timeout=0.3)
-            assert late["error"]["code"] == "tool_timeout"
-
             pictured = await call(client, f"{server}__image", {})
             content = await client.get(f"/api/v1/artifacts/{pictured['artifacts'][0]}/content")
             assert content.headers["content-type"] == "image/png"
             assert content.content.startswith(b"\x89PNG")
-        marks = (tmp_path / "mark").read_text().split()
-        assert "cancelled" in marks  # the server was told
+
+
+async def test_a_server_is_told_that_its_answer_is_not_wanted_any_more(tmp_path: Path) -> None:
+    async with with_both(tmp_path) as (running, client, _demo):
+        for number, server in enumerate(("local", "web"), 1):
+            late = await call(client, f"{server}__sleep", {}, timeout=0.3)
+            assert late["error"]["code"] == "tool_timeout"
+            await running.until(lambda number=number: _marks(tmp_path).count("cancelled") == number)
 
 
 async def test_a_server_that_crashes_is_started_again(tmp_path: Path) -> None:
     async with with_both(tmp_path) as (_, client, _demo):
-        crashed = await call(client, "local__crash", {})
+        crashed = await call(client, "local__vanish", {})
         assert (crashed["state"], crashed["error"]["code"]) == ("FAILED", "tool_crashed")
         again = await call(client, "local__echo", {"text": "back"})  # waits for the new connection
         assert again["success"], again["error"]
@@ -80,7 +74,7 @@ async def test_a_server_that_crashes_is_started_again(tmp_path: Path) -> None:
 
 async def test_a_server_by_http_that_goes_and_comes_back(tmp_path: Path) -> None:
     async with with_both(tmp_path) as (running, client, demo):
-        await demo.kill()
+        demo.kill()
         lost = await call(client, "web__echo", {"text": "x"}, timeout=10)
         assert lost["error"]["code"] == "tool_crashed"
         node = next(one for one in (await client.get("/nodes/")).json() if one["id"] == "mcp:web")
@@ -128,21 +122,11 @@ async def test_a_hint_counts_only_where_it_is_trusted(tmp_path: Path) -> None:
         for server in ("local", "web"):
             tools = (await client.get(f"{SERVERS}/{server}/tools?limit=1000")).json()["tools"]
             effects[server] = {one["tool"]: one["side_effect"] for one in tools}
-        assert (effects["local"]["echo"], effects["local"]["error"]) == ("read", "dangerous")
-        assert (effects["web"]["echo"], effects["web"]["error"]) == ("external", "external")
+        assert (effects["local"]["echo"], effects["local"]["guarded"]) == ("read", "dangerous")
+        assert (effects["web"]["echo"], effects["web"]["guarded"]) == ("external", "external")
 
 
-async def test_a_call_that_needs_approval(tmp_path: Path) -> None:
-    async with with_both(tmp_path, approvals={"external": "always"}) as (_, client, _demo):
-        waits = await client.post("/api/v1/tools/local__echo/call", json={"arguments": {"text": "x"}})
-        assert (waits.status_code, waits.json()["state"]) == (202, "PENDING_APPROVAL")
-        call_id = waits.json()["call_id"]
-        await client.post(f"/api/v1/approvals/{call_id}/approve", json={})
-        found = (await client.get(f"/api/v1/tool-calls/{call_id}?wait=20")).json()["call"]
-        assert (found["state"], found["result"]["text"]) == ("SUCCEEDED", "x")
-
-
-async def test_by_command_line_and_sdk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_by_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with with_both(tmp_path) as (running, _client, _demo):
         run = CommandLine(capsys, running.url)
         rows = {row["name"]: row for row in (await run("mcp", "servers")).rows}
@@ -153,12 +137,6 @@ async def test_by_command_line_and_sdk(tmp_path: Path, capsys: pytest.CaptureFix
         assert (await run("mcp", "prompts", "web", "greet", "--arg", "who=Ada")).out == "user: Greet Ada.\n"
         assert "greet" in (await run("mcp", "prompts", "web")).out
         assert (await run("mcp", "refresh", "web")).status == 0
-        called = await run("tools", "call", "local__add", "--arg", "a=1", "--arg", "b=2", "--json")
-        assert called.json["result"] == {"sum": 3}
-        assert (await run("tools", "call", "local__add", "--arg", "a=1")).status == 1
-        async with AsyncClient(running.url) as sdk:
-            found = await sdk.call_tool("web__add", {"a": 1, "b": 2})
-            assert found.result == {"sum": 3}
 
 
 async def test_servers_that_clients_add(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,6 +211,11 @@ async def test_the_command_of_a_server_ends_with_a_service_that_is_killed(tmp_pa
         while _alive(child) and time.monotonic() < deadline:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.05)
         assert not _alive(child)
+
+
+def _marks(folder: Path) -> list[str]:
+    mark = folder / "mark"
+    return mark.read_text().split() if mark.exists() else []
 
 
 def _children(parent: int, word: str) -> list[int]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from tool_surfaces import NUMBER, bearer, python_tools
+from tool_surfaces import bearer, python_tools
 
+from doubling import NUMBER
 from service import running_service
 from stub_node import stub_node
 

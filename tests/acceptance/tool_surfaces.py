@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import httpx2
 from cli_command import CommandLine
 
+from doubling import NUMBER, TWICE
 from orchestrator_client import AsyncClient, InvalidArguments
 from orchestrator_client import ToolCall as ClientCall
 
@@ -26,6 +27,8 @@ FUNCTIONS = """
 import os, time
 
 def double(number, words=()):
+    with open(__file__ + ".taken", "a") as taken:
+        taken.write(f"{number}\\n")
     return {"twice": number * 2, "words": list(words)}
 
 def wrong(number):
@@ -40,16 +43,6 @@ def sleep(number):
 def vanish(number):
     os._exit(3)
 """
-NUMBER: dict[str, Any] = {
-    "type": "object",
-    "required": ["number"],
-    "additionalProperties": False,
-    "properties": {
-        "number": {"type": "integer", "maximum": 1000},
-        "words": {"type": "array", "items": {"type": "string"}},
-    },
-}
-TWICE = {"type": "object", "required": ["twice"], "properties": {"twice": {"type": "integer"}}}
 
 
 def bearer(name: str) -> dict[str, str]:
@@ -62,7 +55,8 @@ def function(name: str, **more: Any) -> dict[str, Any]:
 
 
 def python_tools(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """A configuration with functions of every behaviour, and the environment in which they are found."""
+    """A configuration with functions of every behaviour, and the environment in which they are found. `double` writes
+    down what it takes, in called_functions.py.taken."""
     (folder / "called_functions.py").write_text(FUNCTIONS)
     functions = {f"python-{name}": function(name) for name in ("double", "wrong", "refuse", "sleep", "vanish")}
     functions["python-guarded"] = function("double", approval="always")

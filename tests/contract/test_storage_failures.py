@@ -5,21 +5,64 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from orchestrator.adapters.sql import open_sql_storage
 from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.node import NodeKind, NodeSpec
+from orchestrator.domain.tool import Execution, Tool, ToolKind
+from orchestrator.domain.tool_call import CallQuery, CallState, ToolCall, moved
+from orchestrator.ports.store import Storage
 from orchestrator.storage import open_storage
 from servers.postgres import PostgresServer
 
 NODE = NodeSpec("a", "http://a", NodeKind.OLLAMA, api_key="sk-literal")
+TOOL = Tool(str(uuid4()), "weather", "net", execution=Execution(ToolKind.HTTP, {"url": "http://a"}))
+CALL = ToolCall(
+    str(uuid4()), TOOL.tool_id, TOOL.name, {"word": "sk-literal"}, "ann", CallState.RUNNING, 5.0, idempotency_key="k"
+)
+OVER = moved(CALL, CallState.SUCCEEDED, ended_at=7.0, attempts=1, result="sk-literal")
 
 
 def _name(url: str) -> str:
     return url.rpartition("/")[2]
+
+
+@asynccontextmanager
+async def _away(url: str, server: PostgresServer) -> AsyncIterator[None]:
+    """The database ends its connections and takes none."""
+    name = _name(url)
+    await asyncio.to_thread(server.execute, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    await asyncio.to_thread(
+        server.execute, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    )
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.execute, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+async def _unavailable(asked: Awaitable[object]) -> None:
+    with pytest.raises(StorageUnavailable) as caught:
+        await asked
+    assert (caught.value.status, caught.value.retryable) == (503, True)
+    assert "sk-literal" not in str(caught.value)
+
+
+async def _ends_and_counts_once(storage: Storage) -> None:
+    """The call runs, as before, and ends now; that is its tool's only use."""
+    assert await storage.tool_calls.get(CALL.id) == CALL
+    assert await storage.tool_calls.count(CallQuery()) == 1
+    again = ToolCall(str(uuid4()), TOOL.tool_id, TOOL.name, {}, "ann", CallState.RUNNING, 6.0, idempotency_key="k")
+    assert await storage.tool_calls.add(again) == CALL
+    assert await storage.tool_calls.save(OVER, CALL)
+    assert await storage.tool_calls.get(CALL.id) == OVER
+    assert [row["usage_count"] for row in await storage.tool_reports.usage(10, 0)] == [1]
 
 
 async def test_a_server_that_is_not_there_is_a_retryable_503() -> None:
@@ -58,15 +101,29 @@ async def test_lost_connections_are_made_again(postgres_url: str, postgres_serve
 
 async def test_a_database_that_went_away_is_unavailable(postgres_url: str, postgres_server: PostgresServer) -> None:
     async with open_storage(postgres_url) as storage:
-        name = _name(postgres_url)
-        await asyncio.to_thread(postgres_server.execute, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-        await asyncio.to_thread(
-            postgres_server.execute, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-        )
-        with pytest.raises(StorageUnavailable):
-            await storage.ping()
-        await asyncio.to_thread(postgres_server.execute, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        async with _away(postgres_url, postgres_server):
+            with pytest.raises(StorageUnavailable):
+                await storage.ping()
         await storage.ping()
+
+
+async def test_calls_of_tools_while_the_database_is_away(postgres_url: str, postgres_server: PostgresServer) -> None:
+    async with open_storage(postgres_url) as storage:
+        await storage.tools.add(TOOL)
+        calls = storage.tool_calls
+        await calls.add(CALL)
+        async with _away(postgres_url, postgres_server):
+            for asked in (
+                calls.add(OVER),
+                calls.get(CALL.id),
+                calls.save(OVER, CALL),
+                calls.page(CallQuery(), 10, 0),
+                calls.count(CallQuery()),
+                calls.running(),
+                calls.forget(9.0, 10),
+            ):
+                await _unavailable(asked)
+        await _ends_and_counts_once(storage)
 
 
 async def test_a_read_only_server_refuses_writes_and_answers_reads(
@@ -97,6 +154,25 @@ async def test_a_file_locked_for_too_long_is_unavailable_and_then_works(tmp_path
             other.close()
         await storage.nodes.put(NODE)
         assert await storage.nodes.list() == (NODE,)
+
+
+async def test_calls_of_tools_while_the_file_is_locked(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    async with open_sql_storage(f"sqlite:///{path}", busy_timeout=0.05) as storage:
+        await storage.tools.add(TOOL)
+        calls = storage.tool_calls
+        await calls.add(CALL)
+        other = sqlite3.connect(path, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            for asked in (calls.add(OVER), calls.save(OVER, CALL), calls.forget(9.0, 10)):
+                await _unavailable(asked)
+            assert await calls.get(CALL.id) == CALL, "readers are never locked out"
+            assert await calls.running() == (CALL,)
+            other.execute("ROLLBACK")
+        finally:
+            other.close()
+        await _ends_and_counts_once(storage)
 
 
 async def test_a_damaged_file_is_unavailable(tmp_path: Path) -> None:

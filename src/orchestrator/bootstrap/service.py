@@ -67,6 +67,7 @@ from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history import Analytics, Cleanup, DecisionSampler, Recorder
 from orchestrator.services.keys import Keyring
 from orchestrator.services.mcp import McpServers
+from orchestrator.services.mcp.list_changes import ListChanges
 from orchestrator.services.metrics import Metrics
 from orchestrator.services.models.demand import DemandWatch
 from orchestrator.services.models.jobs import ModelJobs
@@ -196,6 +197,10 @@ class Service:
     @property
     def mcp(self) -> McpServers:
         return self.tool_call_parts.mcp
+
+    @property
+    def list_changes(self) -> ListChanges:
+        return self.tool_call_parts.list_changes
 
     @property
     def search(self) -> Search:

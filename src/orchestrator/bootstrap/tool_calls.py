@@ -18,6 +18,7 @@ from orchestrator.domain.tool import ApprovalRule, ToolKind, ToolSource
 from orchestrator.ports.telemetry import Family
 from orchestrator.ports.tool_runner import ToolOffers, ToolRunner
 from orchestrator.services.mcp import McpServers
+from orchestrator.services.mcp.list_changes import ListChanges
 from orchestrator.services.tool_calls import CallRules, Calls, Catalogue
 from orchestrator.services.tool_calls.attempts import Attempts
 from orchestrator.services.tool_calls.conduct import Conduct
@@ -38,6 +39,7 @@ class ToolCallParts:
     catalogue: Catalogue
     calls: Calls
     mcp: McpServers
+    list_changes: ListChanges
     upkeep: CallUpkeep
     families: Callable[[], Iterable[Family]]  # a source of `Metrics`
     parts: tuple[ToolPart, ...]
@@ -85,7 +87,8 @@ def build_tool_calls(around: Surroundings) -> ToolCallParts:
     alone = not around.settings.database_url.startswith("postgres")  # no other process can use this database
     upkeep = CallUpkeep(storage.tool_calls, conduct, clock, lambda: calls.rules, alone=alone)
     around.tools.check = Definitions(catalogue.check, around.schemas).check
-    return ToolCallParts(catalogue, calls, mcp.servers, upkeep, CallFamilies(calls).families, parts)
+    changes = ListChanges(lambda: around.tools.changes, catalogue, around.artifacts, asyncio.sleep)
+    return ToolCallParts(catalogue, calls, mcp.servers, changes, upkeep, CallFamilies(calls).families, parts)
 
 
 def call_rules(settings: Settings) -> CallRules:

@@ -23,6 +23,7 @@ from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.history import Analytics
 from orchestrator.services.keys import Keyring
 from orchestrator.services.mcp import McpServers
+from orchestrator.services.mcp.list_changes import ListChanges
 from orchestrator.services.metrics import Metrics
 from orchestrator.services.models.demand import DemandWatch
 from orchestrator.services.models.jobs import ModelJobs
@@ -81,6 +82,8 @@ class HttpService(Protocol):
     def sweeper(self) -> Sweeper: ...
     @property
     def mcp(self) -> McpServers: ...
+    @property
+    def list_changes(self) -> ListChanges: ...
     @property
     def task_logs(self) -> TaskLogs: ...
     @property

@@ -10,7 +10,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from orchestrator.domain.access import Principal
-from orchestrator.entrypoints.mcp.server import PRINCIPAL, Service
+from orchestrator.entrypoints.mcp.server import PRINCIPAL, Listening, Service
 from orchestrator.services.artifacts import Artifacts
 from orchestrator.services.tool_calls.calls import Calls
 
@@ -23,8 +23,10 @@ VERSION = b"mcp-protocol-version"
 class Answering:
     """ASGI: what the SDK answers to a request whose principal is known. Host, Origin and size were looked at before."""
 
-    def __init__(self, calls: Calls, artifacts: Artifacts, principal: Principal, max_body: int) -> None:
-        self._server = Service(calls, artifacts).server()
+    def __init__(
+        self, calls: Calls, artifacts: Artifacts, listening: Listening, principal: Principal, max_body: int
+    ) -> None:
+        self._server = Service(calls, artifacts, listening).server()
         self._principal = principal
         self._max_body = max_body
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,15 @@ import mcp_types as types
 from mcp import MCPError
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourcesListChanged, ToolsListChanged
 
 from orchestrator import __version__
 from orchestrator.domain.access import Permission, Principal, allowed
+from orchestrator.domain.errors import OrchestratorError
 from orchestrator.entrypoints.mcp.served_artifacts import ServedArtifacts
 from orchestrator.entrypoints.mcp.served_tools import ServedTools, failed
 from orchestrator.services.artifacts import Artifacts
+from orchestrator.services.mcp.list_changes import ListChanges, Listed
 from orchestrator.services.tool_calls.calls import Calls
 
 INSTRUCTIONS = (
@@ -23,6 +27,7 @@ INSTRUCTIONS = (
     "approval is answered with its id: do not repeat it; it begins by itself once it was approved."
 )
 Context = ServerRequestContext[Any, Any]
+Listening = tuple[ListChanges, asyncio.Event]  # what is told, and the end of it all
 PRINCIPAL = "orchestrator.principal"  # in the request's scope
 
 # Each message of a client that is wrong would be an entry; what is wrong is told to the client.
@@ -39,9 +44,16 @@ def principal_of(context: Context) -> Principal:
 class Service:
     """The methods, over the use cases."""
 
-    def __init__(self, calls: Calls, artifacts: Artifacts, who: Callable[[Context], Principal] = principal_of) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        artifacts: Artifacts,
+        listening: Listening,
+        who: Callable[[Context], Principal] = principal_of,
+    ) -> None:
         self._tools = ServedTools(calls)
         self._artifacts = ServedArtifacts(artifacts)
+        self._changes, self._stopping = listening
         self._who = who
 
     def server(self) -> Server[Any]:
@@ -57,6 +69,7 @@ class Service:
             on_list_resources=self.list_resources,
             on_list_resource_templates=self.list_templates,
             on_read_resource=self.read_resource,
+            on_subscriptions_listen=self.listen,
         )
 
     async def list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
@@ -82,6 +95,34 @@ class Service:
         self, context: Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         return await self._artifacts.read(params.uri, self._reader(context))
+
+    async def listen(
+        self, context: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """Tells of changes until the client leaves or the service ends. Artifacts never change, so nobody is told of
+        a single one."""
+        if not allowed(self._who(context), Permission.ARTIFACTS_READ):
+            wanted = params.notifications.model_copy(update={"resources_list_changed": None})
+            params = params.model_copy(update={"notifications": wanted})
+        bus = InMemorySubscriptionBus()
+        answering = ListenHandler(bus)
+
+        async def hear(listed: Listed) -> None:
+            await bus.publish(ToolsListChanged() if listed is Listed.TOOLS else ResourcesListChanged())
+
+        try:
+            async with self._changes.followed(hear):
+                ending = asyncio.create_task(self._end(answering))
+                try:
+                    return await answering(context, params)
+                finally:
+                    ending.cancel()
+        except OrchestratorError as error:
+            raise MCPError(types.INTERNAL_ERROR, error.message, {"code": error.code}) from None
+
+    async def _end(self, answering: ListenHandler) -> None:
+        await self._stopping.wait()
+        answering.close()
 
     def _reader(self, context: Context) -> Principal:
         who = self._who(context)

@@ -36,6 +36,7 @@ class Tools:
         self.reenable: Callable[[], bool] = lambda: False
         # Raises InvalidRequest for a tool that says how it is called, and could not be called so.
         self.check: Callable[[Tool], None] = lambda tool: None
+        self.changes = 0  # what was added, changed and removed here since the start of the process
         self.directory = directory
         self.reports = reports
         self._store = store
@@ -70,6 +71,7 @@ class Tools:
         self.check(tool)
         await self.directory.sync()
         await self._store.add(tool)
+        self.changes += 1
         return tool
 
     async def change(self, tool_id: str, fields: Mapping[str, Any]) -> Tool:
@@ -80,12 +82,14 @@ class Tools:
             self.check(tool)
         if not await self._store.save(tool):
             raise NotFound(f"Tool '{tool_id}' not found")
+        self.changes += 1
         return tool
 
     async def remove(self, tool_id: str) -> None:
         """Raises NotFound."""
         if not await self._store.delete(tool_id):
             raise NotFound(f"Tool '{tool_id}' not found")
+        self.changes += 1
 
     async def tag(self, tool_id: str, name: str) -> None:
         """Adds a tag, once. Raises NotFound, InvalidRequest."""
@@ -124,6 +128,7 @@ class Tools:
         await self.directory.sync()
         names = await self._upkeep.put_out(self._clock.wall())
         if names:
+            self.changes += 1
             _log.info("tools_disabled", extra={"count": len(names), "tools": names[:20]})
         return names
 
@@ -135,6 +140,7 @@ class Tools:
         await self.directory.sync()
         names = await self._upkeep.rekindle(self._clock.wall())
         if names:
+            self.changes += 1
             _log.info("tools_enabled", extra={"count": len(names), "tools": names[:20]})
         return names
 

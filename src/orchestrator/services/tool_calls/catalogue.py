@@ -67,6 +67,12 @@ class Catalogue:
             count += await self._registry.count(replace(wanted, source=None))
         return count
 
+    def offered(self) -> Mapping[str, Tool]:
+        """Those that are not in the registry, by `SOURCE:NAME`."""
+        return {
+            f"{source}:{name}": tool for source, offers in self._offers.items() for name, tool in offers.tools().items()
+        }
+
     def check(self, tool: Tool) -> None:
         """Raises InvalidRequest when the registry may not keep the tool's `execution`, and Conflict when it would be
         called in the place of another tool of that name. Executes nothing."""

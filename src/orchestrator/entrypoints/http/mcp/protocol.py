@@ -38,12 +38,13 @@ async def answer_message(request: Request, principal: Principal = READ) -> Respo
     service = service_of(request)
     answering = (await sdk()).Answering
     limit = service.settings.server.max_body
-    return Handed(answering(service.tool_calls, service.artifacts, principal, limit))
+    listening = (service.list_changes, service.stopping)
+    return Handed(answering(service.tool_calls, service.artifacts, listening, principal, limit))
 
 
 @router.get(PATH)
 async def open_stream(request: Request, principal: Principal = READ) -> Response:
-    """405: nothing is sent that was not asked for."""
+    """405: revisions of before 2026-07-28 are told nothing that they did not ask for."""
     return _refused()
 
 
