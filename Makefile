@@ -19,7 +19,7 @@ CODE := src clients tests benchmarks scripts
 FORM := $(if $(COMPILED),build/compiled/.made)
 WITH := $(if $(COMPILED),PYTHONPATH=$(CURDIR)/build/compiled)
 
-.PHONY: help install lock compiled up down logs test unit fault attack check format docs bench bench-gateway bench-history bench-placement bench-registry bench-tasks clean
+.PHONY: help install lock compiled up down logs test unit fault attack check format docs bench bench-gateway bench-history bench-placement bench-registry bench-tasks bench-transfers clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -96,13 +96,16 @@ format: .venv/.dev ## Format the code and fix what ruff can fix
 docs: .venv/.dev ## Write the generated reference pages and check that the reference is complete
 	@$(BIN)/python scripts/check_docs.py --write
 
-bench: bench-gateway bench-placement bench-history bench-registry bench-tasks ## Run every benchmark
+bench: bench-gateway bench-placement bench-history bench-registry bench-transfers bench-tasks ## Run every benchmark
 
 bench-history: .venv/.dev ## Measure the history: a million requests on SQLite and PostgreSQL, each analytics route (20 minutes)
 	@$(BIN)/python -m benchmarks.history
 
 bench-registry: .venv/.dev ## Measure the registry: a million artifacts, 100,000 tools, each list and report (15 minutes)
 	@$(BIN)/python -m benchmarks.registry $(ARGS)
+
+bench-transfers: .venv/.dev ## Measure up- and downloads of 1 GiB beside nginx, and their memory (3 minutes)
+	@$(BIN)/python -m benchmarks.transfers $(ARGS)
 
 bench-placement: .venv/.dev ## Measure placement: cost of a decision, model loads, prefix hits (8 minutes)
 	@$(BIN)/python -m benchmarks.placement

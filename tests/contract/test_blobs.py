@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,19 @@ async def test_what_is_not_there(blobs: BlobStore, tmp_path: Path) -> None:
     await blobs.put(KEYS[1], made(tmp_path, b"short"))
     with pytest.raises(StorageUnavailable):
         await read(blobs, KEYS[1], 3, 5)
+
+
+async def test_bytes_that_only_the_disk_has(tmp_path: Path) -> None:
+    blobs, data = DiskBlobs(tmp_path / "blobs"), DATA * 4
+    await blobs.put(KEYS[0], made(tmp_path, data))
+    [file] = [one for one in (tmp_path / "blobs").rglob("*") if one.is_file()]
+    for start, length in ((0, len(data)), (700_000, 9_000_000)):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert await read(blobs, KEYS[0], start, length) == data[start : start + length]
+    with pytest.raises(StorageUnavailable):
+        await read(blobs, KEYS[0], 0, len(data) + 1)
 
 
 async def test_listed_and_deleted(blobs: BlobStore, tmp_path: Path) -> None:

@@ -30,8 +30,9 @@ class Part(Protocol):
 class Staging(Protocol):
     """Files on this machine whose bytes are still coming."""
 
-    async def open(self, key: str, offset: int) -> Part:
-        """To be written from `offset` on; what is behind it is cut off. Raises NotFound when fewer bytes are there."""
+    async def open(self, key: str, offset: int, *, digested: bool = True) -> Part:
+        """To be written from `offset` on; what is behind it is cut off. Nobody asks for the part's digest unless it is
+        `digested`. Raises NotFound when fewer bytes are there."""
 
     async def digest(self, key: str) -> str:
         """Reads the whole file. Raises NotFound."""

@@ -8,13 +8,15 @@ import hashlib
 import os
 import shutil
 from collections.abc import AsyncGenerator, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.adapters.blobs.part import DiskPart
 from orchestrator.domain.errors import NotFound, QuotaExceeded, StorageUnavailable
 
-PIECE = 1 << 20  # bytes read at once
+PIECE = 1 << 20  # bytes read at once in a thread
+CACHED = 1 << 19  # bytes read at once from memory
+NO_WAIT: int = getattr(os, "RWF_NOWAIT", 0)  # Linux
 BATCH = 1_000  # keys listed at once
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -25,8 +27,8 @@ class DiskStaging:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def open(self, key: str, offset: int) -> DiskPart:
-        return DiskPart(await asyncio.to_thread(self._open, key, offset), offset, translated)
+    async def open(self, key: str, offset: int, *, digested: bool = True) -> DiskPart:
+        return DiskPart(await asyncio.to_thread(self._open, key, offset), offset, translated, digested=digested)
 
     def _open(self, key: str, offset: int) -> int:
         with translated():
@@ -92,26 +94,26 @@ class DiskBlobs:
             _sync_folder(target.parent)
 
     async def read(self, key: str, start: int, length: int) -> AsyncGenerator[bytes]:
-        handle = await asyncio.to_thread(self._open, key)
+        end = start + length
+        handle, piece = await asyncio.to_thread(self._open, key, start, end)
         try:
-            end = start + length
-            coming = asyncio.ensure_future(asyncio.to_thread(_piece, handle, start, end))
-            try:
-                while start < end:
-                    piece = await coming
-                    start += len(piece)
-                    if start < end:  # read while the piece before is being sent
-                        coming = asyncio.ensure_future(asyncio.to_thread(_piece, handle, start, end))
-                    yield piece
-            finally:
-                with suppress(StorageUnavailable):  # nobody asks for this piece any more
-                    await coming
+            while start < end:
+                start += len(piece)
+                yield piece
+                if start < end:
+                    piece = await _next(handle, start, end)
         finally:
             os.close(handle)
 
-    def _open(self, key: str) -> int:
+    def _open(self, key: str, start: int, end: int) -> tuple[int, bytes]:
+        """The descriptor, which is the caller's, and the first piece."""
         with translated():
-            return os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            handle = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            return handle, _piece(handle, start, end)
+        except BaseException:
+            os.close(handle)
+            raise
 
     async def delete(self, keys: Collection[str]) -> None:
         await asyncio.to_thread(self._delete, list(keys))
@@ -132,9 +134,41 @@ class DiskBlobs:
         return self._folder / key[:2] / key
 
 
+async def _next(handle: int, start: int, end: int) -> bytes:
+    """What the system has in memory is read at once, which costs less than a change of thread; the rest in a thread."""
+    await asyncio.sleep(0)  # others have their turn: a fast client never makes us wait
+    return _cached(handle, start, end) or await _from_disk(handle, start, end)
+
+
+async def _from_disk(handle: int, start: int, end: int) -> bytes:
+    reading = asyncio.ensure_future(asyncio.to_thread(_piece, handle, start, end))
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        await asyncio.wait({reading})  # the thread still uses the descriptor; what it met no longer matters
+        if not reading.cancelled():
+            reading.exception()
+        raise
+
+
+def _cached(handle: int, start: int, end: int) -> bytes:
+    """As many bytes as can be had without waiting for a disk: none where the system cannot tell."""
+    if not NO_WAIT:
+        return b""
+    piece = bytearray(min(CACHED, end - start))
+    try:
+        got = os.preadv(handle, [piece], start, NO_WAIT)
+    except OSError:  # not in memory, or not with this file system; what is really wrong shows in the thread
+        return b""
+    return bytes(memoryview(piece)[:got])
+
+
 def _piece(handle: int, start: int, end: int) -> bytes:
     with translated():
         piece = os.pread(handle, min(PIECE, end - start), start)
+        after = start + len(piece)
+        if after < end and hasattr(os, "posix_fadvise"):  # comes into memory while this piece is being sent
+            os.posix_fadvise(handle, after, min(PIECE, end - after), os.POSIX_FADV_WILLNEED)
     if not piece and start < end:
         raise StorageUnavailable("a file is shorter than it was")
     return piece

@@ -104,7 +104,7 @@ class Uploads:
         self._check_size(offset + (length or 0), upload.size)
         self._take_turn(upload_id)
         try:
-            part = await self._staging.open(upload_id, offset)
+            part = await self._staging.open(upload_id, offset, digested=False)  # `finish` reads the whole
             try:
                 return await self._append(upload, part, pieces)
             finally:
@@ -123,7 +123,7 @@ class Uploads:
             upload = replace(upload, sha256=read_digest(sha256))
         self._take_turn(upload_id)
         try:
-            part = await self._staging.open(upload_id, upload.offset)  # cuts off what is not durable
+            part = await self._staging.open(upload_id, upload.offset, digested=False)  # cuts off what is not durable
             await part.close()
             return await self._finish(upload, upload.offset, await self._staging.digest(upload_id))
         finally:
