@@ -298,7 +298,9 @@ class ReadySet:
         )
 
     def _order(self) -> list[int]:
-        waiting = [priority for priority in _PRIORITIES if self._shares[priority]]
+        waiting = [priority for priority, shares in self._shares.items() if shares]
+        if len(waiting) < 2:
+            return waiting
         starved = [priority for priority in waiting if self._passed[priority] >= SHARE]
         return starved + [priority for priority in waiting if priority not in starved] if starved else waiting
 

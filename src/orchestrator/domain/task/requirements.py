@@ -33,6 +33,14 @@ class TaskClass:
 
     type: str
     requirements: Requirements = field(default_factory=Requirements)
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        # Each task is looked up by its class some times, and working this out takes longer than the looking up.
+        object.__setattr__(self, "_hash", hash((self.type, self.requirements)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class Candidate(Protocol):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isfinite
 
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.storable import INTEGER_LIMIT, KEY_LIMIT, is_key, is_text
+from orchestrator.domain.task.requirements import TaskClass
 from orchestrator.domain.task.task import LOWEST, MAX_RESULT, Task, TaskSpec
 
 _NUMBERS = "a number is not finite or does not fit 64 bits"
@@ -14,20 +16,25 @@ _TEXT = "text holds a NUL character, an unpaired surrogate or bytes that are not
 
 def check_spec(spec: TaskSpec) -> None:
     """Raises `InvalidRequest` when a database would refuse or alter what was submitted."""
-    wanted = spec.of.requirements
+    _check_class(spec.of)
     _keys(spec.id, spec.type, spec.principal, spec.idempotency_key)
-    _texts(spec.callback_url, *spec.dependencies, *wanted.capabilities)
-    _texts(*wanted.preferred_nodes, *wanted.exclude_nodes)
-    for name, value in wanted.labels:
-        _texts(name, value)
+    _texts(spec.callback_url, *spec.dependencies)
     for document in (spec.input, spec.metadata, spec.requirements):
         _document(document)
     if not 1 <= spec.priority <= LOWEST:
         raise InvalidRequest(f"priority is from 1 to {LOWEST}")
-    limits = (wanted.min_cpu, wanted.min_memory, wanted.max_load)
     _finite(spec.created_at, spec.timeout, spec.backoff.base, spec.backoff.most, spec.deadline, spec.not_before)
-    _finite(*limits)
     _whole(spec.seq, spec.max_retries)
+
+
+@lru_cache(10_000)
+def _check_class(of: TaskClass) -> None:
+    """Tasks have few classes: each is looked at once."""
+    wanted = of.requirements
+    _texts(*wanted.capabilities, *wanted.preferred_nodes, *wanted.exclude_nodes)
+    for name, value in wanted.labels:
+        _texts(name, value)
+    _finite(wanted.min_cpu, wanted.min_memory, wanted.max_load)
 
 
 def check_progress(task: Task) -> None:

@@ -23,6 +23,7 @@ from orchestrator.entrypoints.http import (
 )
 from orchestrator.entrypoints.http.cross_origin import CrossOrigin
 from orchestrator.entrypoints.http.guard import Guard, host_rule, origin_rule
+from orchestrator.entrypoints.http.hot import HotRoutes
 from orchestrator.entrypoints.http.permission import undeclared
 from orchestrator.entrypoints.http.plane import DataPlane
 from orchestrator.entrypoints.http.registry import routers as registry
@@ -30,7 +31,6 @@ from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks import direct
 from orchestrator.entrypoints.http.tasks import routers as tasks
 from orchestrator.entrypoints.http.tasks.counted import Counted
-from orchestrator.entrypoints.http.tasks.hot import HotRoutes
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,

@@ -18,6 +18,7 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import Worker, WorkerMode
 from orchestrator.ports.upstream import Target, Upstream
+from orchestrator.services.tasks.alarms import Alarms
 from orchestrator.services.tasks.delivery import Delivery, post, post_head
 from orchestrator.services.tasks.reach import Reach
 from orchestrator.services.tasks.scheduler import Report
@@ -62,6 +63,7 @@ class NodeCarrier:
         self._reach = reach
         self._tick = tick
         self._result_url = result_url
+        self._alarms = Alarms()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sent: dict[tuple[str, int], Delivery] = {}  # by task and attempt: pushed, and not answered yet
         self._heads: dict[tuple[Target, str], bytes] = {}
@@ -78,7 +80,7 @@ class NodeCarrier:
         if poll is None:
             kept = self._kept.setdefault(worker.id, [])
             kept.append(task)
-            asyncio.get_running_loop().call_later(KEPT_SECONDS, self._give_back, worker.id, task)
+            self._alarms.after(KEPT_SECONDS, lambda: self._give_back(worker.id, task))
         else:
             poll.tasks.append(task)
             poll.more.set()
@@ -183,6 +185,7 @@ class NodeCarrier:
         for delivery in self._sent.values():
             delivery.cancel()
         self._sent.clear()
+        self._alarms.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -222,7 +225,7 @@ class NodeCarrier:
             self._tell(task, read_answer(status, answer, seconds))
 
         body = encode(wire(task, self._result_url(task)))
-        delivery = post(self._upstream, target, head, body, task.spec.timeout + GRACE, answered)
+        delivery = post(self._upstream, self._alarms, target, head, body, task.spec.timeout + GRACE, answered)
         if not delivery.over:
             self._sent[task.id, task.attempt] = delivery
 

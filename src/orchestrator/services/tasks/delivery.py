@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from orchestrator.domain.errors import MalformedAnswer, UpstreamError, UpstreamTimeout
 from orchestrator.ports.upstream import Call, Receiver, ResponseHead, Target, Upstream
+from orchestrator.services.tasks.alarms import Alarm, Alarms
 
 MAX_ANSWER = 32 << 20  # bytes
 _log = logging.getLogger("orchestrator.tasks")
@@ -16,11 +16,13 @@ _log = logging.getLogger("orchestrator.tasks")
 Answered = Callable[[int, bytes, UpstreamError | None], None]
 
 
-def post(upstream: Upstream, target: Target, head: bytes, body: bytes, seconds: float, answered: Answered) -> Delivery:
+def post(
+    upstream: Upstream, alarms: Alarms, target: Target, head: bytes, body: bytes, seconds: float, answered: Answered
+) -> Delivery:
     """Sends a whole request; `answered` is called once, unless the call is cancelled before."""
     delivery = Delivery(seconds, answered)
     call = upstream.send(target, head + b"%d\r\n\r\n" % len(body), body, delivery, seconds)
-    delivery.sent(call)
+    delivery.sent(call, alarms)
     return delivery
 
 
@@ -38,7 +40,7 @@ def post_head(target: Target, path: str) -> bytes:
 class Delivery(Receiver):
     """Collects the answer."""
 
-    __slots__ = ("_answered", "_body", "_call", "_seconds", "_status", "_timer", "over")
+    __slots__ = ("_alarm", "_answered", "_body", "_call", "_seconds", "_status", "over")
 
     def __init__(self, seconds: float, answered: Answered) -> None:
         self._seconds = seconds
@@ -47,17 +49,17 @@ class Delivery(Receiver):
         self._body = bytearray()
         self.over = False
         self._call: Call | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm: Alarm | None = None
 
-    def sent(self, call: Call) -> None:
+    def sent(self, call: Call, alarms: Alarms) -> None:
         if not self.over:  # it may have failed at once
             self._call = call
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._late)
+            self._alarm = alarms.after(self._seconds, self._late)
 
     def cancel(self) -> None:
         self.over = True
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
@@ -94,6 +96,6 @@ class Delivery(Receiver):
             return
         self.over = True
         self._call = None
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._answered(status, body, error)

@@ -19,9 +19,11 @@ from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task, TaskSpec
 from orchestrator.ports.ledger import Ledger, Verdict
 from orchestrator.services.clock import Clock
+from orchestrator.services.tasks.alarms import Alarms
 from orchestrator.services.tasks.numbers import Numbers
 from orchestrator.services.tasks.scheduler import Scheduler
-from orchestrator.services.tasks.submission import DEFAULTS, TaskBody, same, spec_of
+from orchestrator.services.tasks.submission import DEFAULTS, same, spec_of
+from orchestrator.services.tasks.task_body import TaskBody
 from orchestrator.services.tasks.writer import Answer
 
 DRAWS = 5  # of ids, before it is given up: another replica may have drawn the same
@@ -42,6 +44,7 @@ class Intake:
         self._ledger = ledger
         self._scheduler = scheduler
         self._numbers = Numbers(rand)
+        self._alarms = Alarms()
         self._slow: set[asyncio.Task[None]] = set()
 
     async def submit(self, body: TaskBody, principal: str = "", key: str = "") -> tuple[Task, bool]:
@@ -66,7 +69,7 @@ class Intake:
             if told:
                 return
             told = True
-            timer.cancel()
+            alarm.cancel()
             if answer is Verdict.DONE:
                 taken(task, True)
             else:
@@ -77,7 +80,7 @@ class Intake:
             told = True
             taken(StorageUnavailable(_LATE), False)
 
-        timer = asyncio.get_running_loop().call_later(SUBMIT_SECONDS, late)
+        alarm = self._alarms.after(SUBMIT_SECONDS, late)
         self._scheduler.begin(task, written)
 
     async def submit_many(

@@ -8,7 +8,8 @@ import msgspec
 
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.schedule import CatchUp, Schedule
-from orchestrator.services.tasks.submission import DEFAULTS, TaskBody, read_task, spec_of
+from orchestrator.services.tasks.submission import DEFAULTS, read_task, spec_of
+from orchestrator.services.tasks.task_body import TaskBody
 
 MOST_TEMPLATE = 1 << 20  # bytes
 LEAST_INTERVAL = 1.0  # seconds

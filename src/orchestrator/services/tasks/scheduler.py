@@ -82,6 +82,7 @@ class Scheduler:
         self._carrier = carrier
         self._rand = rand
         self._timers = Timers(clock.wall, self._ring)
+        self._loop: asyncio.AbstractEventLoop | None = None  # looked up once: each look costs a system call
         self._dispatching = False
         self._again: asyncio.TimerHandle | None = None
 
@@ -112,7 +113,7 @@ class Scheduler:
 
     async def submit(self, task: Task) -> Verdict:
         """The same, durable when it returns. Raises StorageUnavailable."""
-        done: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Verdict] = self._running_loop().create_future()
         self.begin(task, _into(done))
         return await done
 
@@ -148,9 +149,14 @@ class Scheduler:
         task = self._current(task_id, attempt)
         return await self._change(task, self.after(task, report), report)
 
+    def reported(self, task_id: str, attempt: int, report: Report, done: Done) -> Task:
+        """The same without a coroutine: what the task becomes; `done` hears when that is durable."""
+        task = self._current(task_id, attempt)
+        return self._put(task, self.after(task, report), report, done)
+
     def heard(self, task_id: str, attempt: int, report: Report | None) -> None:
-        """The same for word that nobody waits for, None: the node works on it. On an attempt that is over, by timeout,
-        cancellation or word that was faster, it changes nothing."""
+        """The same where nobody waits for what comes of it, None: the node works on it. On an attempt that is over, by
+        timeout, cancellation or word that was faster, it changes nothing."""
         task = self.tasks.get(task_id)
         if task is None or not task.state.active or task.attempt != attempt:
             return
@@ -236,7 +242,7 @@ class Scheduler:
         """Hands out what nodes have room for, after everything that happens at this moment."""
         if not self._dispatching:
             self._dispatching = True
-            asyncio.get_running_loop().call_soon(self._pass)
+            self._running_loop().call_soon(self._pass)
 
     def _pass(self) -> None:
         self._dispatching = False
@@ -272,7 +278,7 @@ class Scheduler:
                 self._again = None
                 self.dispatch()
 
-            self._again = asyncio.get_running_loop().call_later(LOOK_AGAIN, look)
+            self._again = self._running_loop().call_later(LOOK_AGAIN, look)
 
     def _ring(self) -> None:
         now = self._clock.wall()
@@ -292,10 +298,15 @@ class Scheduler:
             return lifecycle.wake(task)
         return None
 
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
     # Changes
 
     async def _change(self, old: Task, new: Task, report: Report | None = None) -> Task:
-        done: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Verdict] = self._running_loop().create_future()
         self._put(old, new, report, _into(done))
         if await done is not Verdict.DONE:
             raise Conflict(f"Task '{old.id}' has changed in the meantime: try again")

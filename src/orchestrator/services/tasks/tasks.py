@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.domain.errors import (
     Conflict,
     NotFound,
+    OrchestratorError,
     StorageUnavailable,
 )
 from orchestrator.domain.task import lifecycle
@@ -20,7 +22,8 @@ from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.carrier import HEARD_SECONDS, NodeCarrier
 from orchestrator.services.tasks.intake import Intake
 from orchestrator.services.tasks.large_results import NoOutputs, Outputs
-from orchestrator.services.tasks.scheduler import Report, Scheduler, Watcher
+from orchestrator.services.tasks.scheduler import Done, Report, Scheduler, Watcher
+from orchestrator.services.tasks.writer import Answer
 
 SHORTEST_WAIT = 0.05  # seconds of a pull: a task is written down before it is handed out
 RACES = 5  # lost against other replicas that change the same task, before a report is refused
@@ -35,6 +38,15 @@ class Explanation:
     reason: str
     nodes: Mapping[str, str]
     ahead: int | None
+
+
+class Told(NamedTuple):
+    """What a node says of an attempt, as in `Tasks.report`."""
+
+    task_id: str
+    attempt: int | None
+    node: str
+    report: Report | None
 
 
 class Tasks:
@@ -219,6 +231,57 @@ class Tasks:
         except Conflict:
             pass  # another replica may have taken or changed the task: what the ledger holds decides
         return await self._report_elsewhere(await self.get(task_id), attempt, node, report)
+
+    async def report_many(self, told: Sequence[Told]) -> list[Task | OrchestratorError]:
+        """The same for many, in one transaction as far as this process looks after the tasks."""
+        begun: dict[int, Task] = {}  # by place: what the task becomes
+        done: set[int] = set()
+        left = 0
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def ended(place: int) -> Done:
+            def end(answer: Answer) -> None:
+                nonlocal left
+                if answer is Verdict.DONE:
+                    done.add(place)
+                left -= 1
+                if not left and not written.done():
+                    written.set_result(None)
+
+            return end
+
+        for place, one in enumerate(told):
+            following = self._begin(one, ended(place))
+            if following is not None:
+                begun[place] = following
+                left += 1
+        rest = [place for place in range(len(told)) if place not in begun]
+        others = asyncio.gather(*(self._answered(told[place]) for place in rest))
+        if left:
+            await written
+        found: dict[int, Task | OrchestratorError] = {place: begun[place] for place in done}
+        found |= zip(rest, await others, strict=True)
+        late = [place for place in begun if place not in done]  # changed by others meanwhile
+        found |= zip(late, await asyncio.gather(*(self._answered(told[place]) for place in late)), strict=True)
+        return [found[place] for place in range(len(told))]
+
+    def _begin(self, one: Told, done: Done) -> Task | None:
+        """What a plain report makes of a task that is looked after here; None for any other, with which nothing is
+        done."""
+        task_id, attempt, node, report = one
+        task = self._scheduler.tasks.get(task_id)
+        if task is None or report is None or attempt is None or task.owner != self._scheduler.owner:
+            return None
+        if not task.state.active or task.attempt != attempt or len(report.result or b"") > MAX_RESULT:
+            return None
+        self._carrier.reported(node, task_id, attempt)
+        return self._scheduler.reported(task_id, attempt, report, done)
+
+    async def _answered(self, one: Told) -> Task | OrchestratorError:
+        try:
+            return await self.report(*one)
+        except OrchestratorError as error:
+            return error
 
     async def _report_large(self, task_id: str, attempt: int | None, node: str, report: Report) -> Task:
         """Keeps the result first, where the report counts."""

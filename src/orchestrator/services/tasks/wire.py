@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from orchestrator.domain.storable import plain_text
 from orchestrator.domain.task.task import MAX_RESULT, Task
+from orchestrator.services.tasks.node_body import ReportBody, WireTask
 from orchestrator.services.tasks.scheduler import Report
 
 ACCEPTED = frozenset({200, 201, 202})
@@ -17,39 +16,6 @@ NOT_A_NODE = 502
 SHOWN = 200  # bytes of an answer that make no sense
 _OTHERS = (b"[", b'"')  # how JSON begins that is no object and no plain word
 _STRUCTURED = (b"{", b"<", *_OTHERS)
-
-
-class WireTask(msgspec.Struct):
-    """What a node is sent: the contract's seven fields, then ours. `attempt` is named in every report on the task."""
-
-    task_id: str
-    task_type: str
-    priority: int
-    requirements: msgspec.Raw
-    input_data: msgspec.Raw
-    timeout: float
-    metadata: msgspec.Raw
-    attempt: int
-    deadline: float | None = None
-    callback_url: str | None = None
-
-
-class ReportBody(msgspec.Struct):
-    """What a node reports of an attempt: `status` completed, failed or released."""
-
-    status: str = ""
-    result_data: msgspec.Raw = msgspec.Raw(b"")
-    result: msgspec.Raw = msgspec.Raw(b"")
-    error_message: str | None = None
-    error: Any = None
-    success: bool | None = None
-    retryable: bool = True
-    execution_time: float | None = None
-    agent_id: str | None = None
-    performance_metrics: msgspec.Raw = msgspec.Raw(b"")
-    node_id: str | None = None
-    attempt: int | None = None
-    task_id: str | None = None
 
 
 encode = msgspec.json.Encoder().encode

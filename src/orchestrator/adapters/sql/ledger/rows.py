@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.adapters.sql.ledger.documents import RestDocument, SpecDocument
 from orchestrator.domain.task.requirements import Requirements, TaskClass
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.storable import check_progress, check_spec
@@ -25,41 +26,9 @@ READ_HOT = f"{', '.join(ALL)}, NULL, NULL, NULL"
 READ_ENDED = ", ".join(ENDED)
 
 
-class _Spec(msgspec.Struct, omit_defaults=True):
-    created_at: float
-    timeout: float
-    max_retries: int
-    backoff: tuple[float, float]
-    deadline: float | None = None
-    not_before: float | None = None
-    callback_url: str = ""
-    dependencies: tuple[str, ...] = ()
-    run_anyway: bool = False
-    key: str = ""
-    capabilities: tuple[str, ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()
-    limits: tuple[float, float, float] | None = None  # min_cpu, min_memory, max_load
-    preferred: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
-
-
-class _Rest(msgspec.Struct, omit_defaults=True):
-    attempt: int = 0
-    retries: int = 0
-    agent: str = ""
-    waiting_for: tuple[str, ...] = ()
-    wake_at: float | None = None
-    assigned_at: float | None = None
-    started_at: float | None = None
-    error: str = ""
-    progress: float | None = None
-    note: str = ""
-    replays: int = 0
-
-
 _encode = msgspec.json.Encoder().encode
-_spec = msgspec.json.Decoder(_Spec)
-_rest = msgspec.json.Decoder(_Rest)
+_spec = msgspec.json.Decoder(SpecDocument)
+_rest = msgspec.json.Decoder(RestDocument)
 _NO_LIMITS = Requirements()
 _STANDARD = (_NO_LIMITS.min_cpu, _NO_LIMITS.min_memory, _NO_LIMITS.max_load)
 _STATES = {state.value: state for state in TaskState}
@@ -119,7 +88,7 @@ def fixed(task: Task) -> tuple[Any, ...]:
 
 def moving(task: Task) -> tuple[Any, ...]:
     """What changes, in the order of `MOVING`."""
-    rest = _Rest(
+    rest = RestDocument(
         task.attempt,
         task.retries,
         task.agent,
@@ -243,9 +212,7 @@ def counts_of(rows: Iterable[Sequence[Any]]) -> Counts:
 
 
 def _write_spec(spec: TaskSpec) -> str:
-    wanted = spec.of.requirements
-    limits = (wanted.min_cpu, wanted.min_memory, wanted.max_load)
-    stored = _Spec(
+    stored = SpecDocument(
         spec.created_at,
         spec.timeout,
         spec.max_retries,
@@ -256,13 +223,23 @@ def _write_spec(spec: TaskSpec) -> str:
         spec.dependencies,
         spec.on_dependency_failure is OnDependencyFailure.RUN,
         spec.idempotency_key,
+        *_class_fields(spec.of),
+    )
+    return _encode(stored).decode()
+
+
+@lru_cache(10_000)
+def _class_fields(of: TaskClass) -> tuple[Any, ...]:
+    """The last fields of `SpecDocument`, the opposite of `_class`."""
+    wanted = of.requirements
+    limits = (wanted.min_cpu, wanted.min_memory, wanted.max_load)
+    return (
         tuple(sorted(wanted.capabilities)),
         wanted.labels,
         None if limits == _STANDARD else limits,
         tuple(sorted(wanted.preferred_nodes)),
         tuple(sorted(wanted.exclude_nodes)),
     )
-    return _encode(stored).decode()
 
 
 # Tasks have few classes and pauses between them: equal ones are one object, and many tasks take little memory.

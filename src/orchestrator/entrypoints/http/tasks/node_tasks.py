@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -15,7 +14,9 @@ from orchestrator.domain.worker import WorkerMode
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks.envelope import answer, described, service_of, tasks_router
-from orchestrator.services.tasks.wire import ReportBody, as_report, wire
+from orchestrator.services.tasks.node_body import ReportBody
+from orchestrator.services.tasks.tasks import Told
+from orchestrator.services.tasks.wire import as_report, wire
 
 router = tasks_router("nodes")
 REPORT = requires(Permission.NODES_REPORT)
@@ -85,7 +86,10 @@ async def report(request: Request, task_id: str, principal: Principal = REPORT) 
     """What became of an attempt; durable when the answer comes. The same report again is answered like the first. 404;
     409 for an attempt that is no longer the current one."""
     body = _read(ReportBody, await request.body())
-    task = await _report(service_of(request), principal, task_id, body)
+    service = service_of(request)
+    told = _told(service, principal, task_id, body)
+    task: Task = await service.tasks.report(*told)
+    _heard(service, told)
     return answer(request, {"task_id": task.id, "status": task.state.value}, message="Result recorded")
 
 
@@ -94,7 +98,18 @@ async def report_many(request: Request, principal: Principal = REPORT) -> Respon
     """Many reports, in one transaction as far as they come together. `results` says for each whether it counts."""
     body = _read(ReportsBody, await request.body())
     service = service_of(request)
-    results = await asyncio.gather(*(_one(service, principal, told) for told in body.results))
+    results: list[dict[str, Any]] = [{}] * len(body.results)
+    places, told = [], []
+    for place, one in enumerate(body.results):
+        try:
+            told.append(_told(service, principal, one.task_id or "", one))
+            places.append(place)
+        except OrchestratorError as error:
+            results[place] = _answered(one.task_id, error)
+    for place, one, found in zip(places, told, await service.tasks.report_many(told), strict=True):
+        results[place] = _answered(one.task_id, found)
+        if isinstance(found, Task):
+            _heard(service, one)
     return answer(request, {"results": results})
 
 
@@ -117,26 +132,28 @@ async def progress(request: Request, task_id: str, principal: Principal = REPORT
     return answer(request, {"cancel": not wanted})
 
 
-async def _one(service: HttpService, principal: Principal, told: ReportBody) -> dict[str, Any]:
-    try:
-        if not told.task_id:
-            raise InvalidRequest("task_id is required")
-        task = await _report(service, principal, told.task_id, told)
-    except OrchestratorError as error:
-        return {"success": False, "task_id": told.task_id, "error": error.message, "code": error.code}
-    return {"success": True, "task_id": task.id, "status": task.state.value}
+def _answered(task_id: str | None, found: Task | OrchestratorError) -> dict[str, Any]:
+    if isinstance(found, Task):
+        return {"success": True, "task_id": found.id, "status": found.state.value}
+    return {"success": False, "task_id": task_id, "error": found.message, "code": found.code}
 
 
-async def _report(service: HttpService, principal: Principal, task_id: str, told: ReportBody) -> Task:
-    node = told.node_id or ""
+def _told(service: HttpService, principal: Principal, task_id: str, body: ReportBody) -> Told:
+    """Raises InvalidRequest, Forbidden."""
+    if not task_id:
+        raise InvalidRequest("task_id is required")
+    node = body.node_id or ""
     _check_node(service, principal, node)
-    found = as_report(told)
-    if found is None and told.status not in ("running", "started", "active"):
+    found = as_report(body)
+    if found is None and body.status not in ("running", "started", "active"):
         raise InvalidRequest("status: completed, failed, released or running", details={"field": "status"})
-    task: Task = await service.tasks.report(task_id, told.attempt, node, found)
-    if node:
-        service.workers.alive(node)
-    return task
+    return Told(task_id, body.attempt, node, found)
+
+
+def _heard(service: HttpService, told: Told) -> None:
+    """Who reports is alive."""
+    if told.node:
+        service.workers.alive(told.node)
 
 
 def _check_node(service: HttpService, principal: Principal, node: str) -> None:

@@ -23,7 +23,8 @@ from orchestrator.entrypoints.http.tasks.envelope import (
 )
 from orchestrator.entrypoints.http.tasks.task_view import LISTS, item, list_of, states_of, summary, whole
 from orchestrator.ports.ledger import TaskQuery
-from orchestrator.services.tasks.submission import TaskBody, read_batch, read_task
+from orchestrator.services.tasks.submission import read_batch, read_task
+from orchestrator.services.tasks.task_body import TaskBody
 
 router = tasks_router("tasks")
 READ, SUBMIT = requires(Permission.TASKS_READ), requires(Permission.TASKS_SUBMIT)

@@ -1,5 +1,5 @@
-"""The calls that every task makes, past the framework: looking a path up among hundreds of routes and resolving its
-dependencies costs more than all that the route itself does.
+"""The calls that every task makes, and every part of a file, past the framework: looking a path up among hundreds of
+routes and resolving its dependencies costs more than all that the route itself does.
 
 What is called is the route's own function, with the permission that it declares; the framework still has the routes,
 for the OpenAPI document and for whatever is not found here.
@@ -15,12 +15,14 @@ from fastapi.routing import APIRoute
 
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.entrypoints.http import failure
+from orchestrator.entrypoints.http.artifacts import content
 from orchestrator.entrypoints.http.inference import Receive, Scope, Send
 from orchestrator.entrypoints.http.permission import Requires, requirement
 from orchestrator.entrypoints.http.tasks import node_tasks, tasks
 from orchestrator.entrypoints.http.tasks.envelope import below_v1
 
-HOT = (tasks.submit, tasks.submit_batch, node_tasks.report, node_tasks.report_many, node_tasks.pull)
+HOT = (tasks.submit, tasks.submit_batch, node_tasks.report, node_tasks.report_many, node_tasks.pull, content.content)
+Found = tuple[APIRoute, Requires]
 
 
 class HotRoutes:
@@ -28,19 +30,20 @@ class HotRoutes:
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
-        self._plain: dict[str, tuple[APIRoute, Requires]] = {}
-        self._patterns: list[tuple[Pattern[str], APIRoute, Requires]] = []
-        for route in (*tasks.router.routes, *node_tasks.router.routes):
+        self._plain: dict[tuple[str, str], Found] = {}  # by method and path
+        self._patterns: dict[str, list[tuple[Pattern[str], Found]]] = {}  # by method
+        for route in (*tasks.router.routes, *node_tasks.router.routes, *content.router.routes):
             wanted = requirement(route)
             if not isinstance(route, APIRoute) or wanted is None or route.endpoint not in HOT:
                 continue
-            if "{" in route.path:
-                self._patterns.append((route.path_regex, route, wanted))
-            else:
-                self._plain[route.path] = (route, wanted)
+            for method in route.methods or ():
+                if "{" in route.path:
+                    self._patterns.setdefault(method, []).append((route.path_regex, (route, wanted)))
+                else:
+                    self._plain[method, route.path] = (route, wanted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = self._find(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        found = self._find(scope["method"], scope["path"]) if scope["type"] == "http" else None
         if found is None:
             await self._app(scope, receive, send)
             return
@@ -55,14 +58,14 @@ class HotRoutes:
             answer = failure.bug(request, error)
         await answer(scope, receive, send)
 
-    def _find(self, path: str) -> tuple[APIRoute, Requires, dict[str, Any]] | None:
+    def _find(self, method: str, path: str) -> tuple[APIRoute, Requires, dict[str, Any]] | None:
         if not below_v1(path):
             return None
-        plain = self._plain.get(path)
+        plain = self._plain.get((method, path))
         if plain is not None:
             return *plain, {}
-        for pattern, route, wanted in self._patterns:
+        for pattern, found in self._patterns.get(method, ()):
             match = pattern.match(path)
             if match is not None:
-                return route, wanted, match.groupdict()
+                return *found, match.groupdict()
         return None
