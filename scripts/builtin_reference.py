@@ -34,9 +34,14 @@ with 409: `pip install 'orchestrator[images,pdf,charts,web]'`.
 **Off at first.** `terminal`, `python-executor`, `sql` and `sql-write` are `DISABLED` until the operator turns them on;
 their descriptions below say which settings do.
 
-**Not offered.** The predecessor's `image-generation`, `audio-processing` and `video-processing` made placeholders, and
-its `mcp-resource` demonstration data; there is nothing behind them here. `feedback-collection` needs answers of many
-people, which an approval does not have. Its `filesystem` takes no bits for executing; templates have no `include_file`.
+**MCP servers.** `mcp-server` and `mcp-resource` use the [servers](mcp.md) that the operator or the API has named; a
+command in `server_config` is never started. `execute_tool` checks the arguments as the tool's own name does, and leaves
+tools that are `dangerous` to it: `SERVER__TOOL` asks a person first.
+
+**Not offered.** The predecessor's `image-generation`, `audio-processing` and `video-processing` made placeholders;
+there is nothing behind them here. `pipeline-executor`, `recursion-control`, `checkpoint`, `auto_debugger` and what
+chooses or advises models (`task-delegation`, `multi-model-routing`, `prompt-optimization`) need pipelines and agents,
+which are not there yet. `filesystem` takes no bits for executing; templates have no `include_file`.
 """
 
 EXAMPLES: dict[str, list[Mapping[str, Any]]] = {
@@ -121,6 +126,17 @@ EXAMPLES: dict[str, list[Mapping[str, Any]]] = {
     ],
     "mcp-memory": [{"action": "store", "key": "last", "value": {"id": 7}, "ttl": 3600}],
     "approval-gate": [{"title": "Send the letter?", "content": "Dear Anna, ...", "format": "text"}],
+    "mcp-server": [
+        {"action": "execute_tool", "server_name": "docs", "tool_name": "search", "tool_params": {"q": "tea"}}
+    ],
+    "mcp-resource": [{"action": "read", "uri": "file:///srv/docs/tea.md"}],
+    "feedback-collection": [
+        {
+            "title": "The visit",
+            "questions": ["What was good?", {"id": "stars", "text": "How good?", "type": "rating", "required": True}],
+            "save_to_file": "answers/visit.json",
+        }
+    ],
     "user-prompt": [{"prompt": "Which colour?", "input_type": "choice", "choices": ["red", "blue"]}],
 }
 
@@ -140,7 +156,7 @@ def tools() -> list[Any]:
     around = import_module("orchestrator.bootstrap.tool_parts").Surroundings
     blank: dict[str, Any] = {field.name: Blank() for field in fields(around)}
     blank["settings"] = import_module("orchestrator.settings").Settings()
-    part = import_module("orchestrator.bootstrap.builtin_tools").build_builtins(around(**blank))
+    part = import_module("orchestrator.bootstrap.builtin_tools").build_builtins(around(**blank), Blank())
     source = import_module("orchestrator.domain.tool").ToolSource.BUILTIN
     return sorted(part.offers[source].tools().values(), key=lambda tool: (tool.category, tool.name))
 
@@ -196,8 +212,9 @@ def _conditions(schema: Mapping[str, Any]) -> list[str]:
 def _type(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return " \\| ".join(f"`{value}`" for value in schema["enum"])
-    if "oneOf" in schema:
-        return " or ".join(_type(one) for one in schema["oneOf"])
+    for several in ("oneOf", "anyOf"):
+        if several in schema:
+            return " or ".join(_type(one) for one in schema[several])
     kind = schema.get("type", "any")
     names = kind if isinstance(kind, list) else [kind]
     text = " or ".join(names)

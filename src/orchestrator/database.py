@@ -5,9 +5,11 @@ Belongs to the wiring, as `storage` does: it knows the adapter.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.sql import schema
@@ -86,11 +88,14 @@ _ACTIONS: Mapping[str, Callable[[Database, str], Awaitable[Mapping[str, Any]]]] 
 }
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Connects to the configured database and says what it found; exit status 1 when it does not answer, 2 when it
     cannot be used as it is configured."""
+    parser = argparse.ArgumentParser("python -m orchestrator.database", description=main.__doc__)
+    parser.add_argument("--config", type=Path, help="configuration file; otherwise the one that the service would find")
+    given = parser.parse_args(arguments)
     try:
-        found = work(load().settings, CURRENT)
+        found = work(load(given.config).settings, CURRENT)
     except OrchestratorError as error:
         print(f"Database connection failed: {error.message}", file=sys.stderr)
         return 2 if isinstance(error, ConfigurationError) else 1

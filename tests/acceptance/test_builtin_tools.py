@@ -16,6 +16,7 @@ from service import running_service
 FILES = (
     "approval-gate",
     "archive",
+    "feedback-collection",
     "filesystem",
     "filesystem-read",
     "image-analysis",
@@ -113,6 +114,54 @@ async def test_a_person_agrees_or_does_not(api: Api) -> None:
     assert (await api.client.post(path, json={"reason": "no"}, headers=bearer("admin"))).status_code == 200
     told = (await api.get(f"/api/v1/tool-calls/{asked['call_id']}")).json()["call"]
     assert (told["state"], told["decision"]["reason"]) == ("REJECTED", "no")
+
+
+async def test_the_callers_word_about_the_decision_counts(api: Api) -> None:
+    given = {"title": "Send?", "content": "draft", "allow_modifications": False, "require_reason": True}
+    asked = await api.call("approval-gate", **given, expect=202)
+    path = f"/api/v1/approvals/{asked['call_id']}"
+    for other in ({**given, "content": "better"}, {"title": "Send?", "content": "better"}):
+        changed = await api.client.post(f"{path}/approve", json={"arguments": other}, headers=bearer("admin"))
+        assert changed.status_code == 409
+    silent = await api.client.post(f"{path}/reject", headers=bearer("admin"))
+    assert (silent.status_code, silent.json()["details"]["field"]) == (400, "reason")
+    same = await api.client.post(f"{path}/approve", json={"arguments": given}, headers=bearer("admin"))
+    assert same.status_code == 200, same.text
+    told = (await api.get(f"/api/v1/tool-calls/{asked['call_id']}?wait=10")).json()["call"]
+    assert told["result"]["modified_content"] == "draft"
+
+    asked = await api.call("user-prompt", prompt="How many?", input_type="number", expect=202)
+    path = f"/api/v1/approvals/{asked['call_id']}/approve"
+    body = {"prompt": "How many?", "input_type": "number", "value": "many"}
+    unfit = await api.client.post(path, json={"arguments": body}, headers=bearer("admin"))
+    assert unfit.status_code == 422
+    fit = await api.client.post(path, json={"arguments": {**body, "value": 7}}, headers=bearer("admin"))
+    assert fit.status_code == 200
+    told = (await api.get(f"/api/v1/tool-calls/{asked['call_id']}?wait=10")).json()["call"]
+    assert told["result"]["value"] == 7
+    assert 0 < told["result"]["response_time"] < 30
+
+
+async def test_answers_of_people_are_summed_up_and_kept(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    given: dict[str, Any] = {"title": "The visit", "questions": [{"text": "How good?", "type": "rating"}]}
+    asked = await api.call("feedback-collection", **given, save_to_file=True, expect=202)
+    path = f"/api/v1/approvals/{asked['call_id']}/approve"
+    unfit = {"arguments": {**given, "responses": "five"}}
+    assert (await api.client.post(path, json=unfit, headers=bearer("admin"))).status_code == 422
+    body = {"arguments": {**given, "save_to_file": True, "responses": [{"q1": 5}, {"q1": 4}]}}
+    assert (await api.client.post(path, json=body, headers=bearer("admin"))).status_code == 200
+    told = (await api.get(f"/api/v1/tool-calls/{asked['call_id']}?wait=10")).json()["call"]
+    assert told["result"]["summary"]["rating_average"] == 4.5
+    kept = (await api.get(told["result"]["url"])).json()
+    assert [one["response"] for one in kept["responses"]] == [5, 4]
+    asked = await api.call("feedback-collection", **given, save_to_file="../outside/a.json", expect=202)
+    body = {"arguments": {**given, "save_to_file": "../outside/a.json", "responses": {}}}
+    path = f"/api/v1/approvals/{asked['call_id']}/approve"
+    assert (await api.client.post(path, json=body, headers=bearer("admin"))).status_code == 200
+    told = (await api.get(f"/api/v1/tool-calls/{asked['call_id']}?wait=10")).json()["call"]
+    assert told["state"] == "FAILED"
+    assert not list((tmp_path / "outside").iterdir())
 
 
 async def test_nothing_outside_the_folder(api: Api, tmp_path: Path) -> None:

@@ -68,13 +68,14 @@ def test_a_missing_index_is_told(command: CommandLine, sqlite_url: str, tmp_path
     assert checked.json["differences"] == ["add index ix_tools_category"]
 
 
-async def check(url: str) -> tuple[int | None, str, str]:
+async def check(*arguments: str, **variables: str) -> tuple[int | None, str, str]:
     """The module's exit status and what it says."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "orchestrator.database",
-        env=environment(ORCHESTRATOR_DATABASE__URL=url),
+        *arguments,
+        env=environment(**variables),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -82,16 +83,23 @@ async def check(url: str) -> tuple[int | None, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-async def test_the_module_checks_the_connection(database_url: str) -> None:
-    status, out, err = await check(database_url)
-    assert (status, err) == (0, "")
-    assert out.startswith(f"Database connection successful: {database_url.partition('://')[0]}://")
+async def test_the_module_checks_the_connection(database_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "orchestrator.yaml"
+    file.write_text(f"database: {{url: '{database_url}'}}\n")
+    for status, out, err in (
+        await check(ORCHESTRATOR_DATABASE__URL=database_url),
+        await check(DATABASE_URL=database_url),
+        await check("--config", str(file)),
+    ):
+        assert (status, err) == (0, "")
+        assert out.startswith(f"Database connection successful: {database_url.partition('://')[0]}://")
+    assert (await check("--no-such-flag"))[0] == 2
 
 
 async def test_the_module_says_why_there_is_no_connection(sqlite_url: str) -> None:
-    status, out, err = await check(sqlite_url)
+    status, out, err = await check(ORCHESTRATOR_DATABASE__URL=sqlite_url)
     assert (status, out) == (2, "")
     assert "no such file" in err
-    status, out, err = await check("postgresql://127.0.0.1:1/none")
+    status, out, err = await check(ORCHESTRATOR_DATABASE__URL="postgresql://127.0.0.1:1/none")
     assert (status, out) == (1, "")
     assert err.startswith("Database connection failed: postgresql://127.0.0.1:1/none")

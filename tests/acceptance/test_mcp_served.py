@@ -152,6 +152,16 @@ async def test_by_stdio(tmp_path: Path, mode: str, revision: str, command: tuple
             await resources(client, artifact_id)
 
 
+async def test_each_tool_is_described(tmp_path: Path) -> None:
+    async with running_service(CONFIG, tmp_path) as running:
+        async with httpx2.AsyncClient(base_url=running.url, headers=bearer("admin")) as http:
+            assert (await http.post("/api/v1/tools", json=TOOL)).status_code == 201
+        async with by_http(running, "developer", "auto") as client:
+            described = {tool.name: tool.description for tool in (await client.list_tools()).tools}
+    assert described[TOOL["name"]] == TOOL["name"]
+    assert all(described.values())
+
+
 async def test_nothing_without_a_key(tmp_path: Path) -> None:
     async with (
         running_service(CONFIG, tmp_path) as running,

@@ -70,6 +70,11 @@ async def test_a_server_that_crashes_is_started_again(tmp_path: Path) -> None:
         shown = (await client.get(f"{SERVERS}/local")).json()["server"]
         assert (shown["state"], shown["connections"]) == ("connected", 2)
         assert shown["breaker"]["failures"] == 1
+        metrics = (await client.get("/metrics")).text
+        assert 'orchestrator_mcp_server_up{server="local"} 1.0' in metrics
+        assert 'orchestrator_mcp_server_breaker_state{server="web",state="closed"} 1.0' in metrics
+        assert 'orchestrator_mcp_server_calls_total{server="local"} 2.0' in metrics
+        assert 'orchestrator_mcp_server_connections_total{server="local"} 2.0' in metrics
 
 
 async def test_a_server_by_http_that_goes_and_comes_back(tmp_path: Path) -> None:
@@ -236,3 +241,52 @@ def _alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+@BOTH
+async def test_the_tools_for_servers(tmp_path: Path, server: str) -> None:
+    trusted = {"web": {}, "local": {"trust_annotations": True}}
+    async with with_both(tmp_path, local=trusted["local"]) as (_, client, _demo):
+        here = {"server_name": server}
+        connect = {"action": "connect", **here, "server_config": {"command": "x"}}
+        met = (await call(client, "mcp-server", connect))["result"]
+        assert (met["connected"], met["capabilities"]) == (True, ["prompts", "resources", "tools"])
+        listed = (await call(client, "mcp-server", {"action": "list_tools", **here, "limit": 2}))["result"]
+        assert ([one["name"] for one in listed["tools"]], listed["total"]) == (["echo", "double"], TOOLS)
+        wanted = {"action": "execute_tool", **here, "tool_name": "double"}
+        done = await call(client, "mcp-server", {**wanted, "tool_params": {"number": 7}})
+        assert done["result"]["result"] == {"twice": 14, "words": []}
+        bad = await call(client, "mcp-server", {**wanted, "tool_params": {"number": "7"}})
+        assert (bad["error"]["code"], "tool_params/number" in bad["error"]["message"]) == ("invalid_request", True)
+        for name, code in (("refuse", "tool_failed"), ("wrong", "tool_failed"), ("none", "not_found")):
+            params = {"number": 1} if name == "wrong" else {}
+            failed = await call(client, "mcp-server", {**wanted, "tool_name": name, "tool_params": params})
+            assert failed["error"]["code"] == code
+        guarded = await call(client, "mcp-server", {**wanted, "tool_name": "guarded", "tool_params": {"number": 1}})
+        assert guarded["success"] is (server == "web")
+        assert guarded["success"] or guarded["error"]["code"] == "forbidden"
+        left = await call(client, "mcp-server", {"action": "disconnect", **here})
+        assert left["result"]["connected"] is True
+
+        found = (await call(client, "mcp-resource", {"action": "list", **here}))["result"]
+        assert {one["server_name"] for one in found["resources"]} == {server}
+        read = (await call(client, "mcp-resource", {"action": "read", "uri": "demo://notes"}))["result"]
+        assert read["content"] == read["contents"][0]["text"]
+        for action in ("subscribe", "unsubscribe"):
+            refused = await call(client, "mcp-resource", {"action": action, **here})
+            assert refused["error"]["code"] == "not_available"
+
+
+async def test_the_tools_for_servers_name_none_and_start_none(tmp_path: Path) -> None:
+    async with (
+        running_service({}, tmp_path) as running,
+        httpx2.AsyncClient(base_url=running.url, timeout=30) as client,
+    ):
+        config = {"command": "touch", "args": [str(tmp_path / "started")]}
+        for action in ("connect", "list_tools", "disconnect"):
+            none = await call(client, "mcp-server", {"action": action, "server_name": "none", "server_config": config})
+            assert none["error"]["code"] == "not_found"
+        assert (await call(client, "mcp-resource", {"action": "list"}))["result"]["total"] == 0
+        none = await call(client, "mcp-resource", {"action": "read", "uri": "demo://notes"})
+        assert none["error"]["code"] == "not_found"
+        assert not (tmp_path / "started").exists()

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from cli_command import CommandLine
 
+from mcp_servers import connected, demo_server, stdio_entry
 from orchestrator.ports.meanings import ThingKind
 from orchestrator.testing.model_server import Model, ModelServer
 from orchestrator_client import AsyncClient, Conflict
@@ -83,6 +84,17 @@ async def test_without_an_embedding_model_meaning_is_a_conflict_and_both_says_so
         assert "embed" in body["note"]
 
 
+async def test_demo_nodes_find_nothing_by_meaning(tmp_path: Path) -> None:
+    async with searched(tmp_path, demo={"enabled": True}) as (run, http, _):
+        await run.healthy(1)
+        assert "demo-embed" in str((await http.get("/v1/models")).json())
+        assert (await http.get(URL, params={"q": "csv", "mode": "meaning"})).status_code == 409
+        names, body = await found(http, "csv")
+        assert "csv_reader" in names
+        assert "weather" not in names
+        assert body["mode"] == "text"
+
+
 async def test_meaning_is_the_nearest_vector_and_both_adds_the_ranks(tmp_path: Path) -> None:
     embedder = Model("nomic", capabilities=("embedding",))
     async with ModelServer([Model("llama3", capabilities=("completion",)), embedder]) as node:
@@ -103,6 +115,55 @@ async def test_meaning_is_the_nearest_vector_and_both_adds_the_ranks(tmp_path: P
             assert (body["mode"], body["note"]) == ("both", None)
             names, _ = await found(http, "csv report.txt\ntext/plain", mode="meaning", kind="artifact")
             assert names == ["csv report.txt"]
+
+
+async def test_tools_that_are_not_in_the_registry_are_found_by_meaning(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(ModelServer([Model("nomic", capabilities=("embedding",))]))
+        tools = {"mcp_servers": {"demo": stdio_entry()}, "functions": {"shout": {"function": "os:getcwd"}}}
+        config = {"nodes": [{"id": "a", "url": node.url}], "tools": {**tools, "mcp_hosts": ["127.0.0.0/8"]}}
+        run, http, _ = await stack.enter_async_context(searched(tmp_path, **config))
+        await run.healthy(1)
+        await connected(run, "demo")
+        await made(run)
+        for name in ("template", "demo__echo", "shout"):
+            tool = run.service.catalogue.offered()
+            (one,) = (one for one in tool.values() if one.name == name)
+            text = "\n".join(part for part in (name, one.description or "", ", ".join(one.tags)) if part)
+            names, body = await found(http, text, mode="meaning", limit=1)
+            assert names == [name]
+            assert body["results"][0]["score"] == pytest.approx(1, abs=1e-4)
+            assert body["results"][0]["tool"]["source"] == one.source
+        before = run.service.gateway.outcomes.total()
+        await made(run)
+        assert run.service.gateway.outcomes.total() == before
+
+        web = await stack.enter_async_context(demo_server())
+        added = await http.post("/api/v1/mcp/servers", json={"name": "web", "url": web.url})
+        assert added.status_code == 201, added.text
+        await connected(run, "web")
+        await made(run)
+        text = "web__echo\nSays it again\nmcp, web"
+        assert (await found(http, text, mode="meaning", limit=1))[0] == ["web__echo"]
+        assert (await http.delete("/api/v1/mcp/servers/web")).status_code == 200
+        assert "web__echo" not in (await found(http, text, mode="meaning", limit=100))[0]
+        await made(run)
+        assert (await found(http, "weather", mode="meaning", limit=1))[1]["results"]
+
+
+async def test_no_model_is_asked_before_there_is_something_to_find_or_somebody_who_looks(tmp_path: Path) -> None:
+    async with (
+        ModelServer([Model("nomic", capabilities=("embedding",))]) as node,
+        running_service({"nodes": [{"id": "a", "url": node.url}]}, tmp_path) as run,
+        httpx2.AsyncClient(base_url=run.url, timeout=30, trust_env=False) as http,
+    ):
+        await run.healthy(1)
+        await made(run)
+        assert (await found(http, "csv", mode="text"))[0]
+        assert run.service.gateway.outcomes.total() == 0
+        await found(http, "tables", mode="meaning")
+        await made(run)
+        assert (await found(http, "tables", mode="meaning"))[0]
 
 
 async def test_only_what_has_changed_is_embedded_again(tmp_path: Path) -> None:

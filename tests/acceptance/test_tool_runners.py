@@ -57,6 +57,29 @@ async def test_a_tool_on_a_node_is_tried_again_with_the_same_key(tmp_path: Path)
         assert (call["state"], call["error"]["code"]) == ("FAILED", "tool_crashed")
 
 
+async def test_a_host_that_is_left_alone_is_shown(tmp_path: Path) -> None:
+    async with (
+        web_stub(Page(500)) as bad,
+        web_stub(Page(body=b"1")) as good,
+        served(tmp_path, hosts=["127.0.0.1"]) as (_, http),
+    ):
+        assert (await http.get("/api/v1/tool-hosts")).json()["hosts"] == []
+        for name, server in (("bad", bad), ("good", good)):
+            await registered(http, name, "http", {"url": server.url, "method": "GET"})
+        await called(http, "good")
+        while "too often" not in (await called(http, "bad"))["error"]["message"]:
+            assert len(bad.sent) < 20
+        told = (await http.get("/api/v1/tool-hosts")).json()
+        names = [f"127.0.0.1:{server.port}" for server in (bad, good)]
+        assert ([one["host"] for one in told["hosts"]], told["total"]) == (names, 2)
+        assert [one["state"] for one in told["hosts"]] == ["open", "closed"]
+        assert told["hosts"][0]["time_left"] > 0
+        assert "500" in told["hosts"][0]["last_failure"]
+        metrics = (await http.get("/metrics")).text
+        for name, state in zip(names, ("open", "closed"), strict=True):
+            assert f'orchestrator_tool_host_breaker_state{{host="{name}",state="{state}"}} 1.0' in metrics
+
+
 async def test_an_answer_becomes_an_artifact(tmp_path: Path) -> None:
     page = Page(body=b"\x89PNG...", headers={"Content-Type": "image/png"})
     async with web_stub(page) as server, served(tmp_path, hosts=["127.0.0.1"]) as (_, http):

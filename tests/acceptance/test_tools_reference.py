@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.domain.breaker import Breaker
 from orchestrator.domain.tool import Execution, Tool, ToolKind
 from orchestrator.domain.tool_call import CallState, ToolCall
 from orchestrator.entrypoints.http import openapi_document
 from orchestrator.entrypoints.http.tools.body import ApproveBody, CallBody
+from orchestrator.entrypoints.http.tools.hosts import host_view
 from orchestrator.entrypoints.http.tools.view import call_view, tool_view
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/tools-api.md").read_text()
@@ -25,14 +27,21 @@ def test_the_reference_has_every_route_and_no_other() -> None:
         (method.upper(), path): operation["x-permission"]
         for path, operations in openapi_document()["paths"].items()
         for method, operation in operations.items()
-        if re.match(r"/api/v1/(tools|tool-calls|approvals|search)\b", path)
+        if re.match(r"/api/v1/(tools|tool-calls|tool-hosts|approvals|search)\b", path)
     }
     assert written == served
 
 
 @pytest.mark.parametrize(
     "fields",
-    [tool_view(TOOL), tool_view(TOOL)["execution"], call_view(CALL), CallBody.model_fields, ApproveBody.model_fields],
+    [
+        tool_view(TOOL),
+        tool_view(TOOL)["execution"],
+        call_view(CALL),
+        CallBody.model_fields,
+        ApproveBody.model_fields,
+        host_view(Breaker("h"), 0.0),
+    ],
 )
 def test_the_reference_has_every_field(fields: dict[str, object]) -> None:
     for name in fields:

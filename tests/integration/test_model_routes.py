@@ -17,7 +17,7 @@ from orchestrator.domain.access import Permission, Principal, Role
 from orchestrator.domain.ban import Ban
 from orchestrator.domain.breaker_policy import BreakerState
 from orchestrator.testing.model_server import Model, ModelServer
-from service import RunningService, running_service
+from service import RunningService, free_port, running_service
 
 ADMIN = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/blobs/sha256:" + "0" * 64)
 
@@ -230,6 +230,19 @@ async def test_the_root_answers_as_ollama_does(method: str, running: RunningServ
     answer = await http.request(method, f"{running.url}/")
     assert answer.status_code == 200
     assert answer.text == ("Ollama is running" if method == "GET" else "")
+
+
+async def test_the_root_is_a_json_banner_for_the_registrys_clients(tmp_path: Path, http: httpx2.AsyncClient) -> None:
+    port = free_port()
+    listeners = [{"port": port, "dialect": "registry"}]
+    async with running_service({"server": {"listeners": listeners}}, tmp_path) as running:
+        banner = await http.get(f"http://127.0.0.1:{port}/")
+        assert banner.headers["content-type"] == "application/json"
+        assert (banner.json()["health"], banner.json()["docs"]) == ("/health", "/docs")
+        assert (await http.get(running.url)).text == "Ollama is running"
+        assert (await http.get(running.url, headers={"Accept": "application/json"})).json() == banner.json()
+        anything = {"Accept": "application/json, text/plain, */*"}
+        assert (await http.get(running.url, headers=anything)).text == "Ollama is running"
 
 
 # The library on a node's disk

@@ -14,6 +14,7 @@ from orchestrator.domain.tool import Tool
 from orchestrator.ports.tool_runner import BuiltinTool
 from orchestrator.services.builtin_tools.apart import Apart
 from orchestrator.services.builtin_tools.archive import Archive
+from orchestrator.services.builtin_tools.feedback import FeedbackCollection
 from orchestrator.services.builtin_tools.filesystem import Filesystem, FilesystemRead
 from orchestrator.services.builtin_tools.images import ImageAnalysis, ImageProcessing, analysis_offer, processing_offer
 from orchestrator.services.builtin_tools.material import Material
@@ -55,7 +56,8 @@ def build_file_tools(around: Surroundings) -> FileTools:
         Filesystem(files),
         FilesystemRead(files),
         ApprovalGate(),
-        UserPrompt(),
+        UserPrompt(around.schemas, around.clock.wall),
+        FeedbackCollection(material),
         Memory(around.storage.notes, around.clock.wall),
         Archive(material, apart, ARCHIVES, str(root.absolute()), settings.tools.max_file),
         Template(files, apart, RENDER),

@@ -12,6 +12,7 @@ from orchestrator.ports.store import Storage
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.registry.embedding import OFF, Embedder
 from orchestrator.services.registry.meaning import MeaningRules, Meanings
+from orchestrator.services.registry.offered import OfferedMeanings
 from orchestrator.services.registry.search import Search
 from orchestrator.services.tool_calls.catalogue import Catalogue
 from orchestrator.settings import Settings
@@ -39,7 +40,8 @@ def build_search(settings: Settings, storage: Storage, gateway: Gateway, catalog
 
     embedder = Embedder(gateway, lambda: parts.settings.tools.embedding_model or OFF)
     wall = gateway.clock.wall
-    meanings = Meanings(storage.meanings, storage.tools, storage.artifacts, embedder, new_index, wall, rules)
+    offered = OfferedMeanings(catalogue.offered, embedder, new_index)
+    meanings = Meanings(storage.meanings, storage.tools, storage.artifacts, embedder, offered, new_index, wall, rules)
     search = Search(catalogue, storage.tools, storage.artifacts, meanings)
     parts = SearchParts(search, meanings, settings)
     return parts

@@ -87,6 +87,7 @@ from orchestrator.services.tasks.tasks import Tasks
 from orchestrator.services.tasks.waits import Waits
 from orchestrator.services.tasks.webhooks import Webhooks
 from orchestrator.services.tool_calls import Calls, Catalogue
+from orchestrator.services.tool_calls.hosts import ToolHosts
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Loaded, Settings
 from orchestrator.storage import open_storage
@@ -193,6 +194,10 @@ class Service:
     @property
     def tool_calls(self) -> Calls:
         return self.tool_call_parts.calls
+
+    @property
+    def tool_hosts(self) -> ToolHosts:
+        return self.tool_call_parts.hosts
 
     @property
     def mcp(self) -> McpServers:

@@ -18,12 +18,14 @@ from orchestrator.domain.tool import ApprovalRule, ToolKind, ToolSource
 from orchestrator.ports.telemetry import Family
 from orchestrator.ports.tool_runner import ToolOffers, ToolRunner
 from orchestrator.services.mcp import McpServers
+from orchestrator.services.mcp.families import McpFamilies
 from orchestrator.services.mcp.list_changes import ListChanges
 from orchestrator.services.tool_calls import CallRules, Calls, Catalogue
 from orchestrator.services.tool_calls.attempts import Attempts
 from orchestrator.services.tool_calls.conduct import Conduct
 from orchestrator.services.tool_calls.definitions import Definitions
 from orchestrator.services.tool_calls.families import CallFamilies
+from orchestrator.services.tool_calls.hosts import ToolHosts
 from orchestrator.services.tool_calls.results import Results
 from orchestrator.services.tool_calls.upkeep import CallUpkeep
 from orchestrator.settings import Settings
@@ -38,6 +40,7 @@ class ToolCallParts:
 
     catalogue: Catalogue
     calls: Calls
+    hosts: ToolHosts
     mcp: McpServers
     list_changes: ListChanges
     upkeep: CallUpkeep
@@ -63,8 +66,8 @@ class ToolCallParts:
 
 def build_tool_calls(around: Surroundings) -> ToolCallParts:
     """The calls are owned by nobody until `start`."""
-    mcp = build_mcp(around)
-    parts = (build_runners(around), build_builtins(around), mcp.part)
+    mcp, hosts = build_mcp(around), ToolHosts(around.clock.wall)
+    parts = (build_runners(around, hosts), build_builtins(around, mcp.servers), mcp.part)
     runners: dict[ToolKind, ToolRunner] = {}
     offers: dict[ToolSource, ToolOffers] = {}
     for part in parts:
@@ -88,7 +91,17 @@ def build_tool_calls(around: Surroundings) -> ToolCallParts:
     upkeep = CallUpkeep(storage.tool_calls, conduct, clock, lambda: calls.rules, alone=alone)
     around.tools.check = Definitions(catalogue.check, around.schemas).check
     changes = ListChanges(lambda: around.tools.changes, catalogue, around.artifacts, asyncio.sleep)
-    return ToolCallParts(catalogue, calls, mcp.servers, changes, upkeep, CallFamilies(calls).families, parts)
+    families = _Families(CallFamilies(calls, hosts), McpFamilies(mcp.servers, clock.wall))
+    return ToolCallParts(catalogue, calls, hosts, mcp.servers, changes, upkeep, families, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Families:
+    calls: CallFamilies
+    mcp: McpFamilies
+
+    def __call__(self) -> Iterable[Family]:
+        return [*self.calls.families(), *self.mcp.families()]
 
 
 def call_rules(settings: Settings) -> CallRules:

@@ -1,7 +1,7 @@
 """What the parts that carry out tools are given, and what each of them gives back.
 
-Each part has one function in a file of its own below `bootstrap/`: `build_runners`, `build_builtins`, `build_mcp`, all
-`(around: Surroundings) -> ToolPart`. `bootstrap.tool_calls` calls them and puts together what they return.
+Each part has one function in a file of its own below `bootstrap/`: `build_runners`, `build_builtins`, `build_mcp`.
+`bootstrap.tool_calls` calls them and puts together the `ToolPart`s that they return.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from orchestrator.ports.schemas import Schemas
 from orchestrator.services.clock import Clock
 from orchestrator.services.egress import Egress
 from orchestrator.services.tool_calls.container_tool import AllowedImage, ContainerTool
+from orchestrator.services.tool_calls.hosts import ToolHosts
 from orchestrator.services.tool_calls.http_tool import HttpSecret, HttpTool
 from orchestrator.services.tool_calls.python_tool import PythonTool, RegisteredFunction
 from orchestrator.settings import Settings
@@ -33,10 +34,10 @@ PATIENCE = 10.0  # seconds for one look
 _log = logging.getLogger("orchestrator.tools")
 
 
-def build_runners(around: Surroundings) -> ToolPart:
+def build_runners(around: Surroundings, hosts: ToolHosts) -> ToolPart:
     """What may change of the settings is in force from the next call on. Raises ConfigurationError."""
     egress = Egress(around.upstream, values.tool_hosts(around.settings), SETTING)
-    http = HttpTool(egress, around.tools.directory, around.clock.wall)
+    http = HttpTool(egress, around.tools.directory, hosts, around.clock.wall)
     functions = {name: _function(name, one, around.schemas) for name, one in around.settings.tools.functions.items()}
     python = PythonTool(around.processes, functions)
 

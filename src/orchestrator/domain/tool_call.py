@@ -132,7 +132,8 @@ class CallQuery:
 
 @dataclass(frozen=True, slots=True)
 class CallOrder:
-    """One attempt, as a runner is given it. `timeout` in seconds; the caller ends the attempt by cancelling it."""
+    """One attempt, as a runner is given it. `timeout` in seconds; the caller ends the attempt by cancelling it.
+    `created_at`: when the call was asked for, in seconds since the epoch."""
 
     call_id: str
     tool: Tool
@@ -140,6 +141,7 @@ class CallOrder:
     principal: str
     attempt: int
     timeout: float
+    created_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

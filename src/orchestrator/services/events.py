@@ -78,6 +78,7 @@ EVENTS: dict[str, str] = {
     "mcp_server_said": "A line that the command of an MCP server wrote to standard error. `server`, `line`.",
     "mcp_servers_not_read": "The database was away when the list of MCP servers was to be read. `error`.",
     "artifact_damaged": "An artifact's bytes are not what came, or gone. `artifact`, `state` (damaged, missing).",
+    "object_store_failed": "The store of the artifacts' bytes refused, or did not answer. `error`.",
     "artifacts_swept": "A clean-up removed something. `expired`, `uploads`, `orphans` (how many).",
     "artifacts_not_swept": "The database or the store of the bytes was away at a clean-up. `error`.",
     "bug": "An exception that is no error of ours: please report it. `exception`, `method`, `path`, `request`.",

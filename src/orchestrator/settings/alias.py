@@ -1,4 +1,5 @@
-"""Environment variables of the fleet contract (2.3) that set keys of ours: name, key, and how the text is read."""
+"""Environment variables of the fleet contract (2.3) that set keys of ours: name, key, and how the text is read. The
+registry contract's DATABASE_URL is one of them, too."""
 
 from __future__ import annotations
 
@@ -123,6 +124,7 @@ _OWN = (
     Alias("MAX_LOG_ENTRIES", "logging.keep", read=str),
     Alias("LOG_DIR", "logging.file", read=_log_file),
     Alias("DISABLE_FILE_LOGGING", "logging.file", read=_no_file),
+    Alias("DATABASE_URL", "database.url", read=str),  # the registry's
 )
 
 ALIASES: Mapping[str, Alias] = {

@@ -178,7 +178,8 @@ def _limit(limit: Any) -> str:
 def _aliases() -> str:
     rows = [
         "## Variables of Ollama Orchestrator\n",
-        "These work too, with that program's units (its times are milliseconds). Our own names win over them.\n",
+        "These work too, with that program's units (its times are milliseconds). Our own names win over them. "
+        '`DATABASE_URL` is that of the tool registry "AI Orchestrator".\n',
         "| variable | setting |",
         "|---|---|",
     ]

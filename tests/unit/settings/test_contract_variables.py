@@ -1,4 +1,5 @@
-"""Section 2.3 of the fleet contract, name by name: each variable sets a key of ours, or the reference says why not."""
+"""Section 2.3 of the fleet contract, and DATABASE_URL of the registry's, name by name: each variable sets a key of
+ours, or the reference says why not."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ RETRY_MAX_RETRIES RETRY_DELAY RETRY_BACKOFF_MULTIPLIER RETRY_MAX_DELAY RETRY_STA
 MM_MAX_RETRIES MM_RETRY_DELAY_BASE MM_WARMUP_TIMEOUT MM_IDLE_THRESHOLD MM_MEMORY_SAFETY_MARGIN
 MM_GB_PER_BILLION_PARAMS CONFIG_RELOAD_INTERVAL PERSISTENCE_ENABLED
 """
-NAMES = [*BARE.split(), *(f"ORCHESTRATOR_{name}" for name in PREFIXED.split())]
+REGISTRY = ("DATABASE_URL",)  # its LOG_LEVEL is the fleet's, too; its three of JWT were never read
+NAMES = [*BARE.split(), *REGISTRY, *(f"ORCHESTRATOR_{name}" for name in PREFIXED.split())]
 # Read by the search for the file; a switch of the predecessor's tests; flags of which there are none.
 OTHERS = {
     "ORCHESTRATOR_CONFIG_FILE": "`$ORCHESTRATOR_CONFIG_FILE`",

@@ -18,6 +18,7 @@ LEGACY = [
     ("DEBUG", "true", "logging.level", "debug"),
     ("LOG_DIR", "./logs", "logging.file", "./logs/orchestrator.log"),
     ("MAX_LOG_ENTRIES", "7", "logging.keep", 7),
+    ("DATABASE_URL", "postgresql://u:p@db/ai_orchestrator", "database.url", "postgresql://u:p@db/ai_orchestrator"),
     ("ORCHESTRATOR_PORT", "5101", "server.port", 5101),
     ("ORCHESTRATOR_HOST", "127.0.0.3", "server.host", "127.0.0.3"),
     ("ORCHESTRATOR_LOG_LEVEL", "debug", "logging.level", "debug"),

@@ -16,6 +16,7 @@ from orchestrator.domain.tool import Execution, Tool, ToolKind
 from orchestrator.domain.tool_call import CallOrder, CallOutcome
 from orchestrator.domain.worker_hosts import WorkerHosts
 from orchestrator.services.egress import Egress
+from orchestrator.services.tool_calls.hosts import ToolHosts
 from orchestrator.services.tool_calls.http_tool import HttpSecret, HttpTool
 from web_stub import Page, Sent, WebStub, web_stub
 
@@ -38,7 +39,9 @@ class Surroundings:
     def __init__(self, pool: ConnectionPool) -> None:
         self.now = 1_000.0
         self.nodes = Nodes()
-        self.runner = HttpTool(Egress(pool, HttpHosts.of(["127.0.0.1"]), "tools.hosts"), self.nodes, lambda: self.now)
+        self.hosts = ToolHosts(lambda: self.now)
+        egress = Egress(pool, HttpHosts.of(["127.0.0.1"]), "tools.hosts")
+        self.runner = HttpTool(egress, self.nodes, self.hosts, lambda: self.now)
 
     async def call(
         self, binding: dict[str, Any], arguments: dict[str, Any] | None = None, timeout: float = 5.0, node: str = "n"
@@ -188,8 +191,11 @@ async def test_a_server_that_keeps_failing_is_left_alone_for_a_while(
         assert caught.value.retry_after is not None
         (told,) = [one for one in caplog.records if one.message == "tool_host_changed"]
         assert (told.__dict__["host"], told.__dict__["state"]) == (f"127.0.0.1:{server.port}", "open")
+        (shown,) = around.hosts.all()
+        assert (shown.node, shown.state) == (f"127.0.0.1:{server.port}", "open")
         pages["/"] = JSON
         around.now += 3_600
+        assert [one.state for one in around.hosts.all()] == ["half_open"]
         assert (await around.call({"url": server.url})).result is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from orchestrator.domain.errors import ConfigurationError, NotFound, StorageUnav
 
 PIECE = 1 << 20  # bytes
 BATCH = 1_000  # keys listed or deleted at once
+_log = logging.getLogger("orchestrator.artifacts")
 
 
 def open_objects(url: str) -> ObjectBlobs:
@@ -33,8 +35,11 @@ class ObjectBlobs:
         self._store = store
 
     async def put(self, key: str, file: Path) -> None:
-        with _translated():
-            await obstore.put_async(self._store, key, file)
+        try:
+            with _translated():
+                await obstore.put_async(self._store, key, file)
+        except NotFound:
+            raise StorageUnavailable("the object store has no such bucket or container") from None
         await asyncio.to_thread(file.unlink, missing_ok=True)
 
     async def read(self, key: str, start: int, length: int) -> AsyncGenerator[bytes]:
@@ -78,5 +83,6 @@ def _translated() -> Iterator[None]:
         yield
     except (FileNotFoundError, NotFoundError):
         raise NotFound("the bytes are not there") from None
-    except (BaseError, OSError) as error:
-        raise StorageUnavailable(f"artifacts: {str(error).splitlines()[0][:300]}") from error
+    except (BaseError, OSError) as error:  # clients need not know what the store is and where
+        _log.warning("object_store_failed", extra={"error": str(error).splitlines()[0][:300]})
+        raise StorageUnavailable("the object store refused, or did not answer") from error

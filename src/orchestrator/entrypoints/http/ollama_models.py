@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from orchestrator import __version__
 from orchestrator.domain.access import Principal, may_use_model
@@ -19,10 +19,26 @@ router = APIRouter(tags=["ollama"])
 PS_SECONDS = 2.0
 
 
-@router.api_route("/", methods=["GET", "HEAD"], response_class=PlainTextResponse)
-async def root() -> str:
-    """What Ollama's clients look for."""
-    return "Ollama is running"
+@router.api_route("/", methods=["GET", "HEAD"])
+async def root(request: Request) -> Response:
+    """What Ollama's clients look for. On a listener of the dialect `registry`, and for who accepts nothing but JSON, an
+    object: `name`, `message`, `version`, `docs`, `health`."""
+    if not (_is_registry(request) or _json_only(request.headers.get("accept", ""))):
+        return PlainTextResponse("Ollama is running")
+    told = {"name": "Orchestrator", "message": "Orchestrator is running", "version": __version__}
+    return JSONResponse(told | {"docs": "/docs", "health": "/health"})
+
+
+def _is_registry(request: Request) -> bool:
+    """Whether it came in by a listener for the registry's clients."""
+    _, port = request.scope.get("server") or ("", None)
+    listeners = service_of(request).settings.server.listeners
+    return any(one.port == port and one.dialect == "registry" for one in listeners)
+
+
+def _json_only(accept: str) -> bool:
+    types = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    return types == {"application/json"}
 
 
 @router.api_route("/api/version", methods=["GET", "HEAD"])

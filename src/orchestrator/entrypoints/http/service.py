@@ -43,6 +43,7 @@ from orchestrator.services.tasks.tasks import Tasks
 from orchestrator.services.tasks.waits import Waits
 from orchestrator.services.tasks.webhooks import Webhooks
 from orchestrator.services.tool_calls import Calls, Catalogue
+from orchestrator.services.tool_calls.hosts import ToolHosts
 from orchestrator.services.workers import Workers
 from orchestrator.settings import Settings
 
@@ -72,6 +73,8 @@ class HttpService(Protocol):
     def catalogue(self) -> Catalogue: ...
     @property
     def tool_calls(self) -> Calls: ...
+    @property
+    def tool_hosts(self) -> ToolHosts: ...
     @property
     def search(self) -> Search: ...
     @property

@@ -87,7 +87,7 @@ def described(tool: Tool) -> types.Tool:
     return types.Tool(
         name=name,
         title=tool.name if name != tool.name else None,
-        description=tool.description,
+        description=tool.description or tool.name,  # the protocol's conformance checks want one
         input_schema=object_schema(tool.input_schema),
         output_schema=result_schema(tool.output_schema),
         annotations=types.ToolAnnotations(**hints(effect)) if effect is not None else None,

@@ -5,13 +5,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.tool import ApprovalRule, SideEffect, Tool
 from orchestrator.domain.tool_call import CallOrder, CallOutcome
-from orchestrator.services.builtin_tools.offer import FLAG, TEXT, choice, described, fields, offered, results
+from orchestrator.ports.schemas import Schemas
+from orchestrator.services.builtin_tools.offer import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    TEXT,
+    Schema,
+    choice,
+    described,
+    fields,
+    offered,
+    results,
+)
 
 INPUTS = ("text", "number", "boolean", "choice")
 FORMATS = ("text", "markdown", "json")
@@ -24,6 +36,11 @@ def approval_offer() -> Tool:
         "content": {"description": "What is agreed to; who approves may send it changed."},
         "format": choice(FORMATS, "How the content is to be shown.", default="text"),
         "context": {"description": "Anything that helps to decide."},
+        "allow_modifications": described(
+            FLAG, "Whether who approves may send other arguments; false: the call is approved as it is.", default=True
+        ),
+        "require_reason": described(FLAG, "Whether a refusal needs a reason.", default=False),
+        "auto_approve_hash": described(TEXT, "Accepted and without effect: a person always decides."),
     }
     made = {
         "approved": FLAG,
@@ -54,6 +71,19 @@ def prompt_offer() -> Tool:
         "default": {"description": "The answer when who approves gives none."},
         "context": {"description": "Anything that helps to answer."},
         "value": {"description": "The answer: who approves the call sends its arguments with it."},
+        "validation_pattern": described(
+            TEXT, "For text: a regular expression that occurs in the answer; without look-around and back-references."
+        ),
+        "timeout": {
+            "type": "number",
+            "minimum": 0,
+            "default": 0,
+            "description": "Accepted and without effect: a call waits as long as the operator says "
+            "(tools.approval_expires).",
+        },
+        "max_retries": described(
+            COUNT, "Accepted and without effect: the call waits on after an answer of a wrong type.", default=3
+        ),
     }
     return offered(
         "user-prompt",
@@ -61,8 +91,11 @@ def prompt_offer() -> Tool:
         "Asks a person a question. The call waits in the inbox of approvals; who approves it sends the arguments with "
         "the answer as value. Without one the default is the answer.",
         SideEffect.READ,
-        fields(takes, ("prompt",)),
-        results({"value": {}, "input_type": TEXT, "used_default": FLAG, "skipped": FLAG}, ("value", "used_default")),
+        fields(takes, ("prompt",), allOf=[_typed("number", {"type": "number"}), _typed("boolean", FLAG)]),
+        results(
+            {"value": {}, "input_type": TEXT, "response_time": NUMBER, "used_default": FLAG, "skipped": FLAG},
+            ("value", "response_time", "used_default", "skipped"),
+        ),
         TIMEOUT,
         ApprovalRule.ALWAYS,
     )
@@ -83,8 +116,11 @@ class ApprovalGate:
 class UserPrompt:
     """`BuiltinTool`."""
 
-    def __init__(self) -> None:
+    def __init__(self, schemas: Schemas, wall: Callable[[], float]) -> None:
+        """`wall` tells the time in seconds since the epoch."""
         self.tool = prompt_offer()
+        self._schemas = schemas
+        self._wall = wall
 
     async def run(self, order: CallOrder) -> CallOutcome:
         given = order.arguments
@@ -92,7 +128,17 @@ class UserPrompt:
         if by_default and "default" not in given:
             raise InvalidRequest("value: there is no answer and no default", details={"field": "value"})
         value = _answer(given, given["default"] if by_default else given["value"], kind)
-        return CallOutcome({"value": value, "input_type": kind, "used_default": by_default, "skipped": False})
+        pattern = given.get("validation_pattern")
+        if pattern and self._schemas.violations({"pattern": pattern}, value):
+            raise InvalidRequest("value: the answer does not fit the validation_pattern", details={"field": "value"})
+        told = {"value": value, "input_type": kind, "used_default": by_default, "skipped": False}
+        return CallOutcome(told | {"response_time": max(0.0, self._wall() - order.created_at)})
+
+
+def _typed(kind: str, schema: Schema) -> Schema:
+    """A condition for `allOf`: what answers of a kind look like."""
+    chosen = {"properties": {"input_type": {"const": kind}}, "required": ["input_type"]}
+    return {"if": chosen, "then": {"properties": {"value": schema}}}
 
 
 def _answer(given: Mapping[str, Any], value: Any, kind: str) -> Any:

@@ -27,13 +27,17 @@ class McpRunner:
     async def run(self, order: CallOrder) -> CallOutcome:
         server, name = _binding(order.tool)
         peer = self._servers.get(server)
-        answer = await peer.call(name, order.arguments, order.timeout)
-        if answer.failed:
-            raise ToolFailed(answer.text[:2_000] or "The tool reported an error.")
-        return outcome(answer)
+        return outcome(told_no(await peer.call(name, order.arguments, order.timeout)))
 
     def check(self, tool: Tool) -> None:
         _binding(tool)
+
+
+def told_no(answer: McpAnswer) -> McpAnswer:
+    """The answer. Raises ToolFailed when it is the tool's no."""
+    if answer.failed:
+        raise ToolFailed(answer.text[:2_000] or "The tool reported an error.")
+    return answer
 
 
 def outcome(answer: McpAnswer) -> CallOutcome:

@@ -159,6 +159,19 @@ METRICS: dict[str, Metric] = {
     "orchestrator_tool_call_cost_dollars_total": _counter("What they cost, in US dollars."),
     "orchestrator_tool_calls_running": _gauge("Calls of tools that run in this process."),
     "orchestrator_tool_calls_waiting": _gauge("Calls that wait for others to end (tools.concurrency)."),
+    "orchestrator_tool_host_breaker_state": _gauge(
+        "1 for the state that the breaker of a host that tools connect to is in, 0 for the others. At most 200 hosts: "
+        "those that are left alone, then the others by name.",
+        "host",
+        "state",
+    ),
+    # MCP servers whose tools are used
+    "orchestrator_mcp_server_up": _gauge("1 while the server is connected.", "server"),
+    "orchestrator_mcp_server_breaker_state": _gauge(
+        "1 for the state that the server's breaker is in, 0 for the others.", "server", "state"
+    ),
+    "orchestrator_mcp_server_calls_total": _counter("Calls of the server's tools.", "server"),
+    "orchestrator_mcp_server_connections_total": _counter("Connections that were made to the server.", "server"),
     # The process
     "orchestrator_build_info": _gauge("1; the version is in the label.", "version"),
     "orchestrator_ready": _gauge("1 while the service takes traffic, 0 while it drains or shuts down."),

@@ -12,12 +12,16 @@ import msgspec
 from orchestrator.domain.access import Principal, Role
 from orchestrator.domain.dialects.endpoint import OPENAI_EMBEDDINGS
 from orchestrator.domain.errors import Conflict, InvalidRequest, MalformedAnswer, ModelNotFound, UpstreamError
+from orchestrator.domain.node import NodeKind
+from orchestrator.domain.tool import Tool
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.tasks.local_inference import Collected
 
 AUTO, OFF = "auto", "off"
 PRINCIPAL = Principal("service:search", "search", Role.DEVELOPER)
 CAPABILITY = "embedding"
+BATCH = 16  # texts in one request
+TEXT_LIMIT = 2_000  # characters of a text that are read
 _CALLER = "127.0.0.1"  # the service itself
 
 
@@ -43,8 +47,13 @@ class Embedder:
         return usual if usual in able else next(iter(able), "")
 
     def _embeds(self, name: str) -> bool:
-        entries = self._gateway.fleet.catalogue.nodes(name).values()
-        return any(CAPABILITY in entry.capabilities for entry in entries)
+        """Vectors of demo nodes mean nothing."""
+        fleet = self._gateway.fleet
+        return any(
+            CAPABILITY in entry.capabilities and fleet.nodes[node].spec.kind is not NodeKind.DEMO
+            for node, entry in fleet.catalogue.nodes(name).items()
+            if node in fleet.nodes
+        )
 
     def _generates(self, name: str) -> tuple[bool, str]:
         """Models that do nothing else come first."""
@@ -64,6 +73,21 @@ class Embedder:
         if status >= 300:
             raise _refusal(model, status, answer)
         return _vectors(answer, len(texts))
+
+    async def each(self, model: str, texts: Sequence[str]) -> list[bytes | None]:
+        """The same; None for a text that the model refuses."""
+        try:
+            return list(await self.embed(model, texts))
+        except InvalidRequest:
+            if len(texts) == 1:
+                return [None]
+        return [one for text in texts for one in await self.each(model, [text])]
+
+
+def meaning_text(tool: Tool) -> str:
+    """What of a tool gets a vector."""
+    parts = (tool.name, tool.description or "", ", ".join(tool.tags))
+    return "\n".join(part for part in parts if part)[:TEXT_LIMIT]
 
 
 _NO_HEADERS: Mapping[bytes, bytes] = {}

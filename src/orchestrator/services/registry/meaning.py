@@ -10,18 +10,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.domain.artifact import Artifact
-from orchestrator.domain.errors import Conflict, InvalidRequest, OrchestratorError
+from orchestrator.domain.errors import Conflict, OrchestratorError
 from orchestrator.domain.tool import Tool
 from orchestrator.ports.artifacts import ArtifactQuery, ArtifactStore
 from orchestrator.ports.meanings import Meaning, MeaningStore, ThingKind, VectorIndex
 from orchestrator.ports.tools import ToolStore
-from orchestrator.services.registry.embedding import Embedder
+from orchestrator.services.registry.embedding import BATCH, TEXT_LIMIT, Embedder, meaning_text
+from orchestrator.services.registry.offered import OfferedMeanings
 
-BATCH = 16  # texts in one request
 LOOK_SECONDS = 5.0  # between two looks, where nothing is to be done
 FAILED_SECONDS = 30.0  # after a failure
 MISSED_SECONDS = 600.0  # without a model, until another one is taken by itself and all vectors are made again
-TEXT_LIMIT = 2_000  # characters of a text that are read
 OVERLAP = 10.0  # seconds by which the clocks of two replicas may differ
 _log = logging.getLogger("orchestrator.search")
 
@@ -52,6 +51,7 @@ class Meanings:
         tools: ToolStore,
         artifacts: ArtifactStore,
         embedder: Embedder,
+        offered: OfferedMeanings,
         new_index: Callable[[int], VectorIndex],
         wall: Callable[[], float],
         rules: Callable[[], MeaningRules],
@@ -60,10 +60,14 @@ class Meanings:
         self._tools = tools
         self._artifacts = artifacts
         self._embedder = embedder
+        self._offered = offered
         self._new_index = new_index
         self._wall = wall
         self._rules = rules
         self._usual: str | None = None  # the model of the vectors that are there; None: not looked up yet
+        self._in_use = (
+            False  # there are vectors, or somebody has asked: until then no model is loaded for offered tools
+        )
         self._missed: float | None = None  # since when no node has that model
         self._loaded: dict[ThingKind, _Loaded] = {}
         self._turn = asyncio.Lock()
@@ -74,6 +78,7 @@ class Meanings:
         if self._usual is None:
             newest = [pair for kind in ThingKind for pair in await self._store.since(kind, 0.0, 1)]
             self._usual = max(newest, key=lambda pair: pair[1])[0].model if newest else ""
+            self._in_use |= bool(newest)
         found = self._embedder.model(self._usual)
         if found == self._usual or not self._usual or self._embedder.fixed:
             self._missed = None
@@ -93,6 +98,10 @@ class Meanings:
             )
         return await asyncio.to_thread(loaded.index.nearest, question, limit)
 
+    async def nearest_offered(self, question: bytes, limit: int) -> list[tuple[Tool, float]]:
+        """Tools that are not in the registry, with the cosine, the nearest first."""
+        return await self._offered.nearest(await self.model(), question, limit)
+
     async def vector(self, text: str) -> bytes:
         """Of a question. Raises Conflict when there is no model, and errors as of `Embedder.embed`."""
         model = await self.model()
@@ -101,6 +110,7 @@ class Meanings:
                 "No model of the fleet is known to embed: add one, or name it in tools.embedding_model.",
                 details={"code": "NO_EMBEDDING_MODEL"},
             )
+        self._in_use = True
         return (await self._embedder.embed(model, [text[:TEXT_LIMIT]]))[0]
 
     async def _load(self, kind: ThingKind, model: str) -> _Loaded:
@@ -140,6 +150,13 @@ class Meanings:
             return 0
         if model != self._usual:
             await self._change(model)
+        if self._in_use and (made := await self._offered.work(model, self._rules().most)):
+            return made
+        made = await self._stored(model)
+        self._in_use |= made > 0
+        return made
+
+    async def _stored(self, model: str) -> int:
         for kind in ThingKind:
             pending = await self._store.pending(kind, BATCH)
             if not pending:
@@ -161,7 +178,7 @@ class Meanings:
         digests = {one: _digest(model, text) for one, text in texts.items()}
         same = [one for one in pending if one not in texts or digests[one] == pending[one]]
         changed = [one for one in texts if one not in same]
-        vectors = await self._embed(model, [texts[one] for one in changed]) if changed else []
+        vectors = await self._embedder.each(model, [texts[one] for one in changed]) if changed else []
         now = await self._texts(kind, changed) if changed else {}  # what has changed meanwhile stays pending
         made = [
             Meaning(one, model, digests[one], vector)
@@ -174,26 +191,12 @@ class Meanings:
         if same or refused:
             await self._store.settled(kind, [*same, *refused])
 
-    async def _embed(self, model: str, texts: Sequence[str]) -> list[bytes | None]:
-        """None for a text that the model refuses."""
-        try:
-            return list(await self._embedder.embed(model, texts))
-        except InvalidRequest:
-            if len(texts) == 1:
-                return [None]
-        return [one for text in texts for one in await self._embed(model, [text])]
-
     async def _texts(self, kind: ThingKind, ids: Sequence[str]) -> dict[str, str]:
         if kind is ThingKind.TOOL:
             tools = [await self._tools.get(one) for one in ids]
-            return {tool.tool_id: _of_tool(tool) for tool in tools if tool is not None}
+            return {tool.tool_id: meaning_text(tool) for tool in tools if tool is not None}
         found = await self._artifacts.page(ArtifactQuery(ids=tuple(ids), limit=len(ids)))
         return {artifact.id: _of_artifact(artifact) for artifact in found}
-
-
-def _of_tool(tool: Tool) -> str:
-    parts = (tool.name, tool.description or "", ", ".join(tool.tags))
-    return "\n".join(part for part in parts if part)[:TEXT_LIMIT]
 
 
 def _of_artifact(artifact: Artifact) -> str:

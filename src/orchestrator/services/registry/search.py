@@ -95,6 +95,9 @@ class Search:
         for kind in ThingKind:
             if kind in kinds:
                 hits += await self._things(kind, await self._meanings.nearest(kind, vector, limit))
+        if ThingKind.TOOL in kinds:
+            for tool, score in await self._meanings.nearest_offered(vector, limit):
+                hits.append(Hit(ThingKind.TOOL, tool.tool_id, score, tool=tool))
         return sorted(hits, key=lambda hit: -hit.score)
 
     async def _things(self, kind: ThingKind, near: Sequence[tuple[str, float]]) -> list[Hit]:

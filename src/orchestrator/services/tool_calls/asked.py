@@ -19,6 +19,7 @@ from orchestrator.services.tool_calls.rules import CallRules
 MAX_ARGUMENTS = 1 << 20  # bytes as JSON
 MAX_DEPTH = 100
 GRACE = 120.0  # seconds that a call may take beside its attempts
+GATE = "approval-gate"  # the built-in tool
 
 
 def digest(tool: Tool, arguments: Mapping[str, Any]) -> str:
@@ -93,3 +94,15 @@ def _items(value: Any) -> list[Any]:
     if isinstance(value, Mapping):
         return list(value.values())
     return list(value) if isinstance(value, list | tuple) else []
+
+
+def keep_to(call: ToolCall, approved: bool, reason: str, arguments: Mapping[str, Any] | None) -> None:
+    """What the caller of `approval-gate` has said about the decision. Raises Conflict where nothing may be changed,
+    InvalidRequest where a reason is missing."""
+    if call.tool_id != GATE:
+        return
+    changed = arguments is not None and arguments != call.arguments
+    if approved and changed and call.arguments.get("allow_modifications") is False:
+        raise Conflict("The caller allows no other arguments (allow_modifications).", details={"field": "arguments"})
+    if not approved and call.arguments.get("require_reason") is True and not reason.strip():
+        raise InvalidRequest("reason: the caller asks for one (require_reason)", details={"field": "reason"})

@@ -42,7 +42,7 @@ class Attempts:
         number = 0
         while True:
             number += 1
-            order = CallOrder(call.id, tool, arguments, call.principal, number, timeout)
+            order = CallOrder(call.id, tool, arguments, call.principal, number, timeout, call.created_at)
             try:
                 return Attempted(number, outcome=await self._once(runner, order))
             except OrchestratorError as error:

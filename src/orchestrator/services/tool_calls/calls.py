@@ -158,6 +158,7 @@ class Calls:
             over = moved(call, CallState.EXPIRED, ended_at=now, arguments=masked(call.arguments, call.secrets))
             await self._save(over, call)
             raise Conflict(f"Call '{call_id}' has expired.", details={"state": over.state.value})
+        asked.keep_to(call, approved, reason, arguments)
         if not approved:
             over = moved(call, CallState.REJECTED, ended_at=now, decision=decision)
             over = replace(over, arguments=masked(call.arguments, call.secrets))

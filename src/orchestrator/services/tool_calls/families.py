@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 
+from orchestrator.domain.breaker_policy import BreakerState
 from orchestrator.domain.histogram import Histogram
 from orchestrator.domain.tool import Tool
 from orchestrator.domain.tool_call import ToolCall
 from orchestrator.ports.telemetry import Family
 from orchestrator.services.metrics.snapshot import distribution, family, single
 from orchestrator.services.tool_calls.calls import Calls
+from orchestrator.services.tool_calls.hosts import ToolHosts
+
+MOST_HOSTS = 200  # with a label of their own; those that are left alone come first
 
 
 class CallFamilies:
     """A source of `Metrics`. Kinds and states are few; names of tools are no labels."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, hosts: ToolHosts) -> None:
         self._calls = calls
+        self._hosts = hosts
         self._ended: Counter[tuple[str, str]] = Counter()
         self._seconds: dict[str, Histogram] = {}
         self._cost = 0.0
@@ -32,6 +37,14 @@ class CallFamilies:
                 [((kind,), distribution(seconds)) for kind, seconds in self._seconds.items()],
             ),
             single("orchestrator_tool_call_cost_dollars_total", self._cost),
+            family(
+                "orchestrator_tool_host_breaker_state",
+                [
+                    ((one.node, state.value), float(state is one.state))
+                    for one in self._hosts.all()[:MOST_HOSTS]
+                    for state in BreakerState
+                ],
+            ),
         ]
 
     def _count(self, call: ToolCall, tool: Tool) -> None:

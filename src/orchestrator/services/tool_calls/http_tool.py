@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from orchestrator.domain.breaker import Breaker
-from orchestrator.domain.breaker_policy import BreakerState, Transition
-from orchestrator.domain.errors import (
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    ToolCrashed,
-    ToolFailed,
-    ToolTimeout,
-    UpstreamError,
-    UpstreamStatus,
-    UpstreamTimeout,
-)
-from orchestrator.domain.failure import classify, parse_retry_after
+from orchestrator.domain.errors import Forbidden, InvalidRequest, NotFound, ToolCrashed, ToolFailed, UpstreamStatus
+from orchestrator.domain.failure import parse_retry_after
 from orchestrator.domain.registry_node import RegistryNode, RegistryStatus
 from orchestrator.domain.tool import Tool
 from orchestrator.domain.tool_call import CallOrder, CallOutcome, Produced
 from orchestrator.domain.worker_hosts import WorkerHosts, read_address
 from orchestrator.services.egress import Egress, Fetched, read_url
+from orchestrator.services.tool_calls.hosts import ToolHosts
 from orchestrator.services.tool_calls.http_binding import SECRET, HttpBinding, HttpRequest, read_binding, request_of
 
 IDEMPOTENCY = "Idempotency-Key"
 AGAIN = frozenset({408, 425, 429})
 SHOWN = 500  # characters of an answer in an error
-MOST_BREAKERS = 10_000
 _FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
-_log = logging.getLogger("orchestrator.tools")
 _INDEX = re.compile(r"(?:0|[1-9][0-9]{0,8})\Z")
 _JSON = msgspec.json.Decoder()
 
@@ -60,14 +44,14 @@ class Nodes(Protocol):
 class HttpTool:
     """`ToolRunner`. Every request has `Idempotency-Key`, the call's id: the same for each attempt."""
 
-    def __init__(self, egress: Egress, nodes: Nodes, wall: Callable[[], float]) -> None:
+    def __init__(self, egress: Egress, nodes: Nodes, hosts: ToolHosts, wall: Callable[[], float]) -> None:
         """`wall` tells seconds since the epoch."""
         self.secrets: Mapping[str, HttpSecret] = {}  # what the operator has set; may be replaced at any time
         self.max_answer = 32 << 20  # bytes
         self._egress = egress
         self._nodes = nodes
+        self._hosts = hosts
         self._wall = wall
-        self._breakers: dict[str, Breaker] = {}
 
     def check(self, tool: Tool) -> None:
         """Raises InvalidRequest. Whether the URL is allowed is judged with each call."""
@@ -86,7 +70,7 @@ class HttpTool:
         place = read_url(request.url)
         headers = {name: self._revealed(value, place.host) for name, value in request.headers.items()}
         headers = {name: value for name, value in headers.items() if name.lower() != IDEMPOTENCY.lower()}
-        with self._judged(f"{place.host}:{place.port}"):
+        with self._hosts.judged(f"{place.host}:{place.port}"):
             answer = await self._answer(request, {**headers, IDEMPOTENCY: order.call_id}, order.timeout)
             good = 200 <= answer.status <= 299 if binding.ok is None else answer.status in binding.ok
             if not good and (answer.status >= 500 or answer.status in AGAIN):
@@ -138,48 +122,6 @@ class HttpTool:
             timeout=timeout * 0.98,
             max_body=self.max_answer,
         )
-
-    @contextmanager
-    def _judged(self, key: str) -> Iterator[None]:
-        """What is raised inside is the host's verdict. Raises ToolCrashed while the host is shut out."""
-        breaker = self._breaker(key)
-        breaker.tick(self._wall())
-        admission = breaker.allow(self._wall())
-        if not admission:
-            wait = breaker.time_left(self._wall())
-            raise ToolCrashed(
-                f"{key} has failed too often lately: {breaker.last_failure_reason}", retry_after=max(wait or 0.0, 1.0)
-            )
-        try:
-            yield
-        except UpstreamError as error:
-            breaker.failure(self._wall(), classify(error), admission)
-            kind = ToolTimeout if isinstance(error, UpstreamTimeout) else ToolCrashed
-            raise kind(_said(error, key), retry_after=error.retry_after, details=error.details) from None
-        except (InvalidRequest, asyncio.CancelledError):
-            breaker.release(self._wall(), admission)
-            raise
-        else:
-            breaker.success(self._wall(), admission)
-
-    def _breaker(self, key: str) -> Breaker:
-        found = self._breakers.get(key)
-        if found is None:
-            if len(self._breakers) >= MOST_BREAKERS:
-                self._breakers.clear()
-            found = self._breakers[key] = Breaker(key, observe=_told_of)
-        return found
-
-
-def _told_of(breaker: Breaker, change: Transition) -> None:
-    level = logging.WARNING if change.state is BreakerState.OPEN else logging.INFO
-    said = {"host": breaker.node, "previous": change.previous.value, "state": change.state.value}
-    _log.log(level, "tool_host_changed", extra=said | {"reason": change.reason})
-
-
-def _said(error: UpstreamError, key: str) -> str:
-    """The port's sentences are about nodes; this one may be any server."""
-    return f"{key}: {error.message}".replace("The node", "the server").replace(": The ", ": the ")
 
 
 def _outcome(binding: HttpBinding, answer: Fetched) -> CallOutcome:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from orchestrator.entrypoints.http.tools import approvals, calls, search, tools
+from orchestrator.entrypoints.http.tools import approvals, calls, hosts, search, tools
 
-ROUTERS: tuple[APIRouter, ...] = (calls.router, approvals.router, search.router, tools.router)
+ROUTERS: tuple[APIRouter, ...] = (calls.router, approvals.router, hosts.router, search.router, tools.router)
