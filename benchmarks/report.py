@@ -147,7 +147,7 @@ class Report:
 
     def markdown(self) -> str:
         lines = ["# Gateway benchmark", "", "Written by `make bench-gateway`; quote the ratios, machines differ.", ""]
-        lines += [f"- {name}: {_plain(value)}" for name, value in self._conditions.items()]
+        lines += listed(self._conditions)
         rest = {name: self._summary.rest(name) for name in sorted({t for m in self._medians.values() for t in m})}
         at_rest = ", ".join(f"{name} {number(value)}" for name, value in rest.items() if value is not None)
         lines += [f"- resident MiB at rest: {at_rest}", ""]
@@ -171,6 +171,20 @@ class Report:
         }
         (folder / "gateway.json").write_text(json.dumps(document, indent=1) + "\n")
         (folder / "gateway.md").write_text(self.markdown())
+
+
+def listed(conditions: Mapping[str, object]) -> list[str]:
+    """Lines of Markdown."""
+    return [f"- {name}: {_plain(value)}" for name, value in conditions.items()]
+
+
+def fill_page(page: Path, results: Path, made_by: str) -> None:
+    """Puts what a run wrote into a page, between the marks of the command that it was `made_by`."""
+    begin, end = f"<!-- measured: begin ({made_by}) -->", "<!-- measured: end -->"
+    measured = results.read_text().partition("\n- ")[2]
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n\n- {measured.rstrip()}\n\n{end}{after}")
 
 
 def _plain(value: object) -> str:

@@ -21,6 +21,7 @@ from rich.console import Console
 from benchmarks import tasks_peers, tasks_scaling
 from benchmarks.environment import BUILD, RESULTS, UnavailableError, program, raise_file_limit
 from benchmarks.machine import commit_ms, task_conditions
+from benchmarks.report import fill_page
 from benchmarks.tasks_flow import BATCH, Shape, middle, offered, pulled, pushed, run
 from benchmarks.tasks_report import (
     PULL_BATCH,
@@ -31,7 +32,6 @@ from benchmarks.tasks_report import (
     Measured,
     Results,
     TaskReport,
-    fill_page,
 )
 from benchmarks.tasks_scaling import Sizes
 from benchmarks.tasks_servers import ROOT, Postgres
@@ -194,7 +194,7 @@ def measure(options: argparse.Namespace, console: Console) -> Results:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if options.fill_page:
-        fill_page(PAGE, options.out / "tasks.md")
+        fill_page(PAGE, options.out / "tasks.md", "make bench-tasks")
         return 0
     console = Console(width=None if sys.stdout.isatty() else 170)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.report import Table, number, percent
+from benchmarks.report import Table, listed, number, percent
 from benchmarks.summary import QUIET_CORE, Verdict
 from benchmarks.tasks_flow import Flow
 from benchmarks.tasks_peers import PEERS, PeerFlow
@@ -23,7 +23,6 @@ FLOWS = {
     PULL_ONE: "one by one, 8 nodes that pull and report in batches",
     PULL_BATCH: "batches of 100, 8 nodes that pull and report in batches",
 }
-BEGIN, END = "<!-- measured: begin (make bench-tasks) -->", "<!-- measured: end -->"
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class TaskReport:
         yield from ((name, peer.others) for name, peer in self._results.peers.items())
 
     def markdown(self) -> str:
-        lines = [f"- {name}: {_plain(value)}" for name, value in self._results.conditions.items()]
+        lines = listed(self._results.conditions)
         lines += ["", *(table.markdown() for table in self.tables())]
         lines += [f"- {remark}" for remark in self.remarks()]
         return "\n".join(lines).rstrip() + "\n"
@@ -263,17 +262,3 @@ class TaskReport:
             for each in self._results.verdicts()
         ]
         return Table("Goals", ["goal", "measured", "asked", "verdict"], rows)
-
-
-def fill_page(page: Path, results: Path) -> None:
-    """Puts what a run wrote (tasks.md) between the marks of a page."""
-    measured = results.read_text().partition("\n- ")[2]
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n- {measured.rstrip()}\n\n{END}{after}")
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {inner}" for name, inner in value.items())
-    return str(value)

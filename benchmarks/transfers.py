@@ -27,8 +27,9 @@ from rich.console import Console
 
 from benchmarks.environment import BUILD, RESULTS, UnavailableError
 from benchmarks.machine import task_conditions
+from benchmarks.report import fill_page
 from benchmarks.tasks_service import Quiet
-from benchmarks.transfers_report import PAGE, RANDOM, Damage, Sample, TransferReport, fill_page
+from benchmarks.transfers_report import PAGE, RANDOM, Damage, Sample, TransferReport
 from benchmarks.transfers_servers import Nginx, Ours, Server
 from benchmarks.transfers_wire import WireError
 
@@ -216,7 +217,7 @@ def measure(size: int, rounds: int, say: Callable[[str], None]) -> TransferRepor
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if options.fill_page:
-        fill_page(PAGE, options.out / "transfers.md")
+        fill_page(PAGE, options.out / "transfers.md", "make bench-transfers")
         return 0
     console = Console(width=None if sys.stdout.isatty() else 140)
     try:

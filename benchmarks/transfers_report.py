@@ -11,11 +11,10 @@ from statistics import median
 from rich.console import Console
 
 from benchmarks.environment import HERE
-from benchmarks.report import Table, number, percent
+from benchmarks.report import Table, listed, number, percent
 from benchmarks.summary import Verdict
 
 PAGE = HERE.parent / "docs" / "explanation" / "registry.md"
-BEGIN, END = "<!-- measured: begin (make bench-transfers) -->", "<!-- measured: end -->"
 RATE, GROWTH_MIB = 0.5, 64.0  # issue 5, "Must show" 4: of nginx's rate; what counts as flat
 PEER = "nginx"
 RANDOM = "download, ranges of 1 MiB at random"
@@ -116,7 +115,7 @@ class TransferReport:
             console.print(remark, style="dim")
 
     def markdown(self) -> str:
-        lines = [f"- {name}: {_plain(value)}" for name, value in self._conditions.items()]
+        lines = listed(self._conditions)
         lines += ["", *(table.markdown() for table in self.tables())]
         lines += [f"- {remark}" for remark in self.remarks()]
         return "\n".join(lines).rstrip() + "\n"
@@ -135,17 +134,3 @@ class TransferReport:
         (folder / "transfers.json").write_text(json.dumps(document, indent=1) + "\n")
         head = "# Large files\n\nWritten by `make bench-transfers`; quote the ratios, machines differ.\n\n"
         (folder / "transfers.md").write_text(head + self.markdown())
-
-
-def fill_page(page: Path, results: Path) -> None:
-    """Puts what a run wrote (transfers.md) between the marks of a page."""
-    measured = results.read_text().partition("\n- ")[2]
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n- {measured.rstrip()}\n\n{END}{after}")
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {inner}" for name, inner in value.items())
-    return str(value)

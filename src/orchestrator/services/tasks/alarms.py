@@ -13,15 +13,20 @@ STEP = 0.25  # seconds; an alarm rings within the step after its moment
 class Alarm:
     """One call that is to come."""
 
-    __slots__ = ("_slot", "ring")
+    __slots__ = ("_ring", "_slot")
 
     def __init__(self, ring: Callable[[], None], slot: set[Alarm]) -> None:
-        self.ring = ring
+        self._ring: Callable[[], None] | None = ring
         self._slot = slot
 
     def cancel(self) -> None:
         """It does not ring any more. Of no effect when it has rung."""
+        self._ring = None  # its moment may have come, and what comes before it at that moment cancels it
         self._slot.discard(self)
+
+    def ring(self) -> None:
+        if self._ring is not None:
+            self._ring()
 
 
 class Alarms:
