@@ -85,7 +85,7 @@ def test_a_stream_brings_the_same_text_in_pieces(anthropic: Anthropic, model: st
 
 def test_the_events_of_a_stream_come_in_anthropics_order(anthropic: Anthropic, model: str) -> None:
     stream = anthropic.messages.create(
-        model=model, max_tokens=6, messages=said("say 6 words"), stream=True, extra_body=GREEDY
+        model=model, max_tokens=8, messages=said("say 8 words"), stream=True, extra_body=GREEDY
     )
     kinds = [event.type for event in stream]
     assert kinds[:2] == ["message_start", "content_block_start"]

@@ -258,7 +258,7 @@ def test_the_responses_api_answers(openai: OpenAI, model: str, kind: str) -> Non
 
 def test_the_responses_api_streams_typed_events(openai: OpenAI, model: str) -> None:
     events = list(
-        openai.responses.create(model=model, input="say 6 words", max_output_tokens=6, temperature=0, stream=True)
+        openai.responses.create(model=model, input="say 8 words", max_output_tokens=8, temperature=0, stream=True)
     )
     kinds = [event.type for event in events]
     assert kinds[0] == "response.created"

@@ -12,7 +12,9 @@ from orchestrator.services.tasks.events import EVENTS
 PAGE = (Path(__file__).parents[2] / "docs/reference/tasks-api.md").read_text()
 ROW = re.compile(r"^\| `([A-Z]+) (/\S+)` \| `?([a-z.]+)`? \|", re.MULTILINE)
 # They have pages of their own.
-ELSEWHERE = tuple(f"{PREFIX}/{area}" for area in ("artifacts", "tools", "tool-calls", "approvals", "mcp", "search"))
+ELSEWHERE = tuple(
+    f"{PREFIX}/{area}" for area in ("artifacts", "tools", "tool-calls", "tool-hosts", "approvals", "mcp", "search")
+)
 NO_OPERATION = {("GET", "/ws"): "tasks.read"}  # an OpenAPI document has no WebSockets
 
 

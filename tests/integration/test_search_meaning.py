@@ -20,9 +20,9 @@ async def test_a_tool_is_found_by_the_vector_of_its_own_text(
             assert (await http.post(f"{running.url}/tools/", json=body)).status_code == 200
         while await running.service.search_parts.meanings.work():
             pass
-        asked = {"q": "beta\nDoes what beta does", "mode": "meaning", "kind": "tool"}
+        asked = {"q": "beta\nDoes what beta does", "mode": "meaning", "kind": "tool", "limit": 100}
         found = (await http.get(f"{running.url}/api/v1/search", params=asked)).json()
         assert found["model"] == "tiny"
         assert found["results"][0]["name"] == "beta"
         assert found["results"][0]["score"] > 0.999
-        assert len(found["results"]) == 3
+        assert {"alpha", "beta", "gamma"} <= {one["name"] for one in found["results"]}  # beside the built-in ones
