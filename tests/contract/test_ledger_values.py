@@ -23,7 +23,7 @@ DONE = Verdict.DONE
 # Whatever a task is made of
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(task=tasks(), again=tasks())
 def test_every_field_comes_back(storage_url: str, task: Task, again: Task) -> None:
     asyncio.run(_round_trip(storage_url, task, again))

@@ -147,7 +147,7 @@ async def _compare(url: str, sequence: list[Operation]) -> None:
         assert await _content(stored) == await _content(memory)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sequence=st.lists(operations, max_size=20))
 def test_a_database_shows_what_memory_shows(database_url: str, sequence: list[Operation]) -> None:
     asyncio.run(_compare(database_url, sequence))

@@ -191,7 +191,7 @@ async def test_many_hits_are_walked_through_in_order(
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(words, min_size=1, max_size=4), words)
 async def test_the_stores_agree(sqlite_url: str, postgres_url: str, names: list[str], query: str) -> None:
     found: list[list[str]] = []
