@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ http {{
 """
 
 
-class Server:
+class Server(ABC):
     """A process that listens on loopback, and one kept connection to it."""
 
     def __init__(self, command: Sequence[str], folder: Path, port: int, key: str = "") -> None:
@@ -103,9 +104,9 @@ class Server:
                 kib += int(value.split()[0]) if name == field else 0
         return kib / 1024
 
+    @abstractmethod
     def delete(self, name: str) -> None:
         """What an upload named."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         self.wire.close()

@@ -156,7 +156,7 @@ def tools() -> list[Any]:
     around = import_module("orchestrator.bootstrap.tool_parts").Surroundings
     blank: dict[str, Any] = {field.name: Blank() for field in fields(around)}
     blank["settings"] = import_module("orchestrator.settings").Settings()
-    part = import_module("orchestrator.bootstrap.builtin_tools").build_builtins(around(**blank), Blank())
+    part = import_module("orchestrator.bootstrap.builtin_tools").build_builtins(around(**blank), Blank(), dict)
     source = import_module("orchestrator.domain.tool").ToolSource.BUILTIN
     return sorted(part.offers[source].tools().values(), key=lambda tool: (tool.category, tool.name))
 

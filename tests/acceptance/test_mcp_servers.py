@@ -277,6 +277,18 @@ async def test_the_tools_for_servers(tmp_path: Path, server: str) -> None:
             assert refused["error"]["code"] == "not_available"
 
 
+async def test_no_rule_of_the_operator_is_passed_by(tmp_path: Path) -> None:
+    """What needs a person by its own name needs one by the name of its server."""
+    trusted = {"trust_annotations": True}
+    async with with_both(tmp_path, local=trusted, approvals={"read": "always"}) as (_, client, _demo):
+        wanted = {"action": "execute_tool", "tool_name": "echo", "tool_params": {"text": "hello"}}
+        refused = await call(client, "mcp-server", {**wanted, "server_name": "local"})
+        assert refused["error"]["code"] == "forbidden"
+        assert (await call(client, "mcp-server", {**wanted, "server_name": "web"}))[
+            "success"
+        ]  # external, as far as known
+
+
 async def test_the_tools_for_servers_name_none_and_start_none(tmp_path: Path) -> None:
     async with (
         running_service({}, tmp_path) as running,

@@ -67,7 +67,7 @@ class ToolCallParts:
 def build_tool_calls(around: Surroundings) -> ToolCallParts:
     """The calls are owned by nobody until `start`."""
     mcp, hosts = build_mcp(around), ToolHosts(around.clock.wall)
-    parts = (build_runners(around, hosts), build_builtins(around, mcp.servers), mcp.part)
+    parts = (build_runners(around, hosts), build_builtins(around, mcp.servers, lambda: calls.rules.approvals), mcp.part)
     runners: dict[ToolKind, ToolRunner] = {}
     offers: dict[ToolSource, ToolOffers] = {}
     for part in parts:

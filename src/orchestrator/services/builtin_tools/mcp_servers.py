@@ -8,8 +8,8 @@ from typing import Any
 
 from orchestrator.domain.errors import Forbidden, InvalidRequest, NotAvailable, NotFound, ToolFailed
 from orchestrator.domain.mcp import ServerState
-from orchestrator.domain.tool import SideEffect, Tool
-from orchestrator.domain.tool_call import CallOrder, CallOutcome
+from orchestrator.domain.tool import ApprovalRule, SideEffect, Tool
+from orchestrator.domain.tool_call import CallOrder, CallOutcome, needs_approval
 from orchestrator.ports.schemas import Schemas
 from orchestrator.services.builtin_tools.offer import (
     COUNT,
@@ -110,10 +110,14 @@ def resource_offer() -> Tool:
 class McpServerTool:
     """`BuiltinTool`. A tool whose calls need a person where its own name is called is not called from here."""
 
-    def __init__(self, servers: McpServers, schemas: Schemas) -> None:
+    def __init__(
+        self, servers: McpServers, schemas: Schemas, approvals: Callable[[], Mapping[SideEffect, ApprovalRule]]
+    ) -> None:
+        """`approvals` are the operator's rules, per side effect."""
         self.tool = server_offer()
         self._servers = servers
         self._schemas = schemas
+        self._approvals = approvals
 
     async def run(self, order: CallOrder) -> CallOutcome:
         given = order.arguments
@@ -143,7 +147,8 @@ class McpServerTool:
 
     def _check(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
         """As a call of the tool itself. Raises Forbidden, InvalidRequest."""
-        if tool.execution is None or tool.execution.side_effect is SideEffect.DANGEROUS:
+        dangerous = tool.execution is None or tool.execution.side_effect is SideEffect.DANGEROUS
+        if dangerous or needs_approval(tool, self._approvals()):
             raise Forbidden(f"This tool may need a person's approval: call it by its own name, {tool.name}.")
         for problem in self._schemas.violations(tool.input_schema or {}, arguments):
             raise InvalidRequest(
