@@ -24,10 +24,11 @@ from rich.table import Table
 
 from benchmarks.environment import UnavailableError
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.requirements import Requirements, TaskClass
 from orchestrator.domain.task.state import FINISHED, TaskState
 from orchestrator.domain.task.task import Task, TaskSpec
-from orchestrator.ports.ledger import Change, Ledger, TaskQuery, Verdict
+from orchestrator.ports.ledger import Ledger, TaskQuery, Verdict
 from orchestrator.storage import open_storage
 
 ROOT = Path(__file__).resolve().parent.parent

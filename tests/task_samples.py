@@ -8,10 +8,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.requirements import Requirements, TaskClass
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Backoff, OnDependencyFailure, Task, TaskSpec
-from orchestrator.ports.ledger import Change, Ledger, Verdict
+from orchestrator.ports.ledger import Ledger, Verdict
 
 NOW = 1_000.0
 _numbers = count(1)
@@ -51,12 +52,18 @@ async def finished(ledger: Ledger, task: Task, *, node: str = "n", result: bytes
 
 # Everything that can be kept
 
+
+def built(kind: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """As `st.builds`, which cannot look into compiled classes."""
+    return st.fixed_dictionaries(fields).map(lambda drawn: kind(**drawn))
+
+
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 times = st.floats(allow_nan=False, allow_infinity=False)
 whole = st.integers(0, 2**63 - 1)
 documents = texts.map(str.encode) | st.sampled_from([b"null", b'{"a": "\\u0000"}', b"[1,  2]", b'"\xc3\xa9"'])
-requirements = st.builds(
+requirements = built(
     Requirements,
     capabilities=st.frozensets(texts, max_size=3),
     labels=st.dictionaries(texts, texts, max_size=3).map(lambda labels: tuple(sorted(labels.items()))),
@@ -66,11 +73,11 @@ requirements = st.builds(
     preferred_nodes=st.frozensets(texts, max_size=3),
     exclude_nodes=st.frozensets(texts, max_size=3),
 ) | st.just(Requirements())
-specs = st.builds(
+specs = built(
     TaskSpec,
     id=names,
     seq=st.integers(-(2**63), 2**63 - 1),
-    of=st.builds(TaskClass, type=texts, requirements=requirements),
+    of=built(TaskClass, type=texts, requirements=requirements),
     created_at=times,
     priority=st.integers(1, 5),
     input=documents,
@@ -78,7 +85,7 @@ specs = st.builds(
     metadata=documents,
     timeout=times,
     max_retries=whole,
-    backoff=st.builds(Backoff, base=times, most=times),
+    backoff=built(Backoff, base=times, most=times),
     deadline=st.none() | times,
     not_before=st.none() | times,
     callback_url=texts,

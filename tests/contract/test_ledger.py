@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import FINISHED, TaskState
 from orchestrator.domain.task.task import MAX_RESULT, Task
-from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
 from orchestrator.ports.store import Storage
 from task_samples import NOW, change, finished, keep, move, queued
 
@@ -47,6 +48,17 @@ async def test_an_id_twice_in_one_commit_is_inserted_once(storage: Storage) -> N
     first, second = queued("a"), queued("a", priority=1)
     assert await storage.ledger.commit([Change(first), Change(second)]) == [DONE, EXISTS]
     assert await storage.ledger.get(["a"]) == {"a": first}
+
+
+async def test_an_id_that_comes_again_does_not_stop_what_becomes_of_the_first(storage: Storage) -> None:
+    first, second = queued("a"), queued("a", priority=1)
+    assigned = lifecycle.assign(first, "n", NOW)
+    changes = [Change(first), Change(second), change(first, assigned)]
+    assert await storage.ledger.commit(changes) == [DONE, EXISTS, DONE]
+    assert await storage.ledger.get(["a"]) == {"a": assigned}
+    released = lifecycle.release(assigned)
+    again = queued("a").replace(version=assigned.version, state=assigned.state)
+    assert await storage.ledger.commit([Change(again), change(assigned, released)]) == [EXISTS, DONE]
 
 
 async def test_an_idempotency_key_belongs_to_its_principal(storage: Storage) -> None:
@@ -159,7 +171,7 @@ async def test_one_late_change_takes_its_followers_with_it_and_nobody_else(stora
     first, second = await keep(ledger, queued("a"), queued("b"))
     moved = await move(ledger, first, lifecycle.assign(first, "n", NOW))
     late = lifecycle.assign(first, "m", NOW)
-    lost = lifecycle.release(late._replace(version=9))
+    lost = lifecycle.release(late.replace(version=9))
     other = lifecycle.assign(second, "n", NOW)
     new = queued("c")
     changes = [change(first, late), change(second, other), Change(lost, 9, TaskState.ASSIGNED), Change(new)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.requirements import TaskClass
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task, TaskSpec
-from orchestrator.ports.ledger import Change, Verdict
+from orchestrator.ports.ledger import Verdict
 from orchestrator.ports.store import Storage
 from orchestrator.services.tasks.numbers import Numbers
 from orchestrator.services.tasks.retention import KeepRules, TaskRetention

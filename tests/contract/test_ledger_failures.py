@@ -13,10 +13,11 @@ import pytest
 from orchestrator.adapters.sql import open_sql_storage
 from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.requirements import TaskClass
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task, TaskSpec
-from orchestrator.ports.ledger import Change, Ledger, TaskQuery, Verdict
+from orchestrator.ports.ledger import Ledger, TaskQuery, Verdict
 from orchestrator.storage import open_storage
 from servers.postgres import PostgresServer
 

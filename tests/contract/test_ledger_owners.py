@@ -6,9 +6,10 @@ import asyncio
 import random
 
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
-from orchestrator.ports.ledger import Change, Counts, Verdict
+from orchestrator.ports.ledger import Counts, Verdict
 from orchestrator.ports.store import Storage
 from orchestrator.storage import open_storage
 from task_samples import NOW, a_spec, change, finished, keep, move, queued
@@ -28,7 +29,7 @@ async def test_only_tasks_of_owners_that_are_gone_are_taken_over(storage: Storag
     await finished(ledger, queued("ended", owner="gone"))
     await asyncio.sleep(0.1)
     taken = await ledger.take_over("me", seconds=60)
-    assert taken == tuple(task._replace(owner="me", version=2) for task in here[1:3])
+    assert taken == tuple(task.replace(owner="me", version=2) for task in here[1:3])
     assert await ledger.take_over("me", seconds=60) == ()
     assert (await ledger.get(["gone"]))["gone"] == taken[0]
     assert (await ledger.get(["ended"]))["ended"].owner == "gone"
@@ -58,7 +59,7 @@ async def test_who_is_alone_takes_everything_in_every_state(storage: Storage) ->
     retrying = await move(ledger, begun, lifecycle.fail(begun, NOW, "no", 0.5))
     expected = [waiting, there[1], assigned, running, retrying]
     taken = await ledger.take_over("me", seconds=60, alone=True)
-    assert taken == tuple(task._replace(owner="me", version=task.version + 1) for task in expected)
+    assert taken == tuple(task.replace(owner="me", version=task.version + 1) for task in expected)
 
 
 async def test_a_take_over_comes_in_parts_oldest_first(storage: Storage) -> None:
@@ -83,7 +84,7 @@ async def test_only_queued_tasks_of_others_who_live_are_stolen(storage: Storage)
     await keep(ledger, lifecycle.submitted(spec, "alive", frozenset({"x"}), NOW))
     await move(ledger, there[0], lifecycle.assign(there[0], "n", NOW))
     await move(ledger, there[1], lifecycle.cancel(there[1], NOW))
-    assert await ledger.steal("me", (), 10) == (there[2]._replace(owner="me", version=2),)
+    assert await ledger.steal("me", (), 10) == (there[2].replace(owner="me", version=2),)
     assert await ledger.steal("me", (), 10) == ()
 
 

@@ -26,12 +26,13 @@ from orchestrator.adapters.sql.location import locate
 from orchestrator.adapters.sql.tables import meta, metadata
 from orchestrator.domain.errors import Conflict, InvalidRequest
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.requirements import Requirements, TaskClass
 from orchestrator.domain.task.state import FINISHED, TaskState
 from orchestrator.domain.task.task import Backoff, OnDependencyFailure, Task, TaskSpec
-from orchestrator.ports.ledger import Change, Ledger, TaskQuery, Verdict
+from orchestrator.ports.ledger import Ledger, TaskQuery, Verdict
 from orchestrator.storage import open_storage
-from task_samples import change
+from task_samples import built, change
 
 OWNERS = ["a", "b", "c"]
 LONG = 1e6  # seconds: alive for the whole test
@@ -176,12 +177,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _news(self) -> st.SearchStrategy[Task]:
         number = next(self._numbers)
-        specs = st.builds(
+        specs = built(
             TaskSpec,
             id=st.sampled_from([f"t{number}", f"t{number}", "t1", "é"]),
             seq=st.just(number),
-            of=st.builds(
-                TaskClass, types, st.builds(Requirements, capabilities=st.sampled_from([frozenset(), frozenset({"x"})]))
+            of=built(
+                TaskClass,
+                type=types,
+                requirements=built(Requirements, capabilities=st.sampled_from([frozenset(), frozenset({"x"})])),
             ),
             created_at=st.just(float(number)),
             priority=st.integers(1, 5),

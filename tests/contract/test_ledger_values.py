@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.task import MAX_RESULT, Task
-from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
 from orchestrator.ports.store import Storage
 from orchestrator.storage import open_storage
 from task_samples import NOW, change, keep, move, queued, tasks
@@ -33,7 +34,7 @@ async def _round_trip(url: str, task: Task, again: Task) -> None:
     """Through both tables: inserted, finished or changed, and back."""
     async with open_storage(url) as storage:
         ledger = storage.ledger
-        start = lifecycle.submitted(task.spec, task.owner, frozenset(), NOW)._replace()
+        start = lifecycle.submitted(task.spec, task.owner, frozenset(), NOW).replace()
         [verdict] = await ledger.commit([Change(start)])
         held = (await ledger.get([task.id])).get(task.id)
         if verdict is DONE:
@@ -42,8 +43,8 @@ async def _round_trip(url: str, task: Task, again: Task) -> None:
             return  # an earlier example has its idempotency key
         assert held is not None
         if held.state.finished and task.state.finished:
-            held = await move(ledger, held, start._replace(version=held.version + 1, spec=held.spec))
-        following = task._replace(spec=held.spec, version=held.version + 1)
+            held = await move(ledger, held, start.replace(version=held.version + 1, spec=held.spec))
+        following = task.replace(spec=held.spec, version=held.version + 1)
         await move(ledger, held, following)
         assert await ledger.get([task.id]) == {task.id: following}
 
@@ -57,7 +58,7 @@ async def test_names_that_no_database_can_hold_are_refused(storage: Storage, fie
     ledger = storage.ledger
     task = queued("a")
     wrong: dict[str, Any] = {field: text}
-    bad = task._replace(spec=task.spec._replace(**wrong))
+    bad = task.replace(spec=task.spec.replace(**wrong))
     with pytest.raises(InvalidRequest):
         await ledger.commit([Change(queued("good")), Change(bad)])
     assert await ledger.page(TaskQuery()) == (), "nothing of the commit is written"
@@ -89,7 +90,7 @@ async def test_names_that_no_database_can_hold_are_refused(storage: Storage, fie
 async def test_a_spec_that_no_database_can_hold_is_refused(storage: Storage, bad: dict[str, Any]) -> None:
     task = queued("a")
     with pytest.raises(InvalidRequest):
-        await storage.ledger.commit([Change(task._replace(spec=task.spec._replace(**bad)))])
+        await storage.ledger.commit([Change(task.replace(spec=task.spec.replace(**bad)))])
     assert await storage.ledger.counts() == Counts()
 
 
@@ -114,7 +115,7 @@ async def test_a_spec_that_no_database_can_hold_is_refused(storage: Storage, bad
 )
 async def test_an_end_that_no_database_can_hold_is_refused(storage: Storage, bad: dict[str, Any]) -> None:
     [task] = await keep(storage.ledger, queued("a"))
-    ended = lifecycle.cancel(task, NOW)._replace(**bad)
+    ended = lifecycle.cancel(task, NOW).replace(**bad)
     with pytest.raises(InvalidRequest):
         await storage.ledger.commit([change(task, ended)])
     assert await storage.ledger.get(["a"]) == {"a": task}
@@ -126,9 +127,9 @@ def test_any_text_is_kept_or_refused(storage_url: str, text: str, owner: str) ->
     async def attempt() -> None:
         async with open_storage(storage_url) as storage:
             task = lifecycle.cancel(queued(owner=owner), NOW, text)
-            start = queued()._replace(spec=task.spec)
+            start = queued().replace(spec=task.spec)
             try:
-                await storage.ledger.commit([Change(start), change(start, task._replace(version=2))])
+                await storage.ledger.commit([Change(start), change(start, task.replace(version=2))])
             except InvalidRequest:
                 assert "\0" in owner or any("\ud800" <= char <= "\udfff" for char in owner)
                 return

@@ -145,11 +145,11 @@ def build_tasks(
     _hear_of_workers(workers, local, carrier, scheduler, bulletin, figures)
     tasks = Tasks(clock, ledger, scheduler, carrier, rand, outputs)
     tasks.intake.defaults = values.task_defaults(settings)
-    tasks.on_elsewhere += [bulletin.task, waits.task]
+    tasks.reporting.on_elsewhere += [bulletin.task, waits.task]
     keeper = Keeper(ledger, scheduler, clock.wall, alone=alone, lease=seams.lease)
     wakening = _wakening(settings, storage, scheduler, keeper, waits, bulletin)
     if wakening is not None:
-        tasks.on_elsewhere.append(wakening.task)
+        tasks.reporting.on_elsewhere.append(wakening.task)
     events = EventRetention(
         storage.event_log, bulletin, values.event_rules(settings), clock.wall, scheduler.owner, alone=alone
     )

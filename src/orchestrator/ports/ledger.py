@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
 
@@ -20,16 +21,6 @@ class Verdict(StrEnum):
     DONE = "done"
     STALE = "stale"  # the ledger holds another version, or the task is gone: nothing was written
     EXISTS = "exists"  # an insert: the id, or the principal's idempotency key, is taken; nothing was written
-
-
-class Change(NamedTuple):
-    """One write. `expected` is the version that the change was made from; 0 for a task that is new, and for a finished
-    one that is replayed the version that finished it. `before` is the state that it had in that version, None for a new
-    task. A finished `task` moves out of the hot table, a replayed one back into it."""
-
-    task: Task
-    expected: int = 0
-    before: TaskState | None = None
 
 
 @dataclass(frozen=True, slots=True)

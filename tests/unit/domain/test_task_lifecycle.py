@@ -46,7 +46,7 @@ ALLOWED = {
 
 def active(**fields: object) -> Task:
     """A task that runs its first attempt on node n since NOW + 1."""
-    task = queued()._replace(spec=a_spec()._replace(**fields))
+    task = queued().replace(spec=a_spec().replace(**fields))
     return lifecycle.start(lifecycle.assign(task, "n", NOW + 0.5), NOW + 1)
 
 
@@ -97,7 +97,7 @@ def test_attempts_count_up_and_each_start_is_new() -> None:
 
 def test_progress_keeps_what_is_not_said() -> None:
     task = lifecycle.report(active(), 0.5, "half")
-    assert lifecycle.report(task, None, "") == task._replace(version=task.version + 1)
+    assert lifecycle.report(task, None, "") == task.replace(version=task.version + 1)
     with pytest.raises(Conflict):
         lifecycle.report(queued(), 0.5, "")
 
@@ -178,7 +178,7 @@ def test_a_released_attempt_is_nobodys_fault() -> None:
 
 @pytest.mark.parametrize("state", sorted(OPEN))
 def test_whatever_has_not_finished_can_be_cancelled_or_miss_its_deadline(state: TaskState) -> None:
-    task = active()._replace(state=state, wake_at=NOW, waiting_for=frozenset({"p"}))
+    task = active().replace(state=state, wake_at=NOW, waiting_for=frozenset({"p"}))
     gone = lifecycle.cancel(task, NOW + 2, "by ann")
     assert (gone.state, gone.error, gone.finished_at, gone.dead) == (S.CANCELLED, "by ann", NOW + 2, False)
     assert (gone.wake_at, gone.waiting_for) == (None, frozenset())
@@ -189,7 +189,7 @@ def test_whatever_has_not_finished_can_be_cancelled_or_miss_its_deadline(state: 
 
 @pytest.mark.parametrize("state", sorted(FINISHED))
 def test_what_has_finished_does_not_change_but_by_replay(state: TaskState) -> None:
-    task = lifecycle.cancel(active(), NOW)._replace(state=state)
+    task = lifecycle.cancel(active(), NOW).replace(state=state)
     ways: list[Callable[[], Task]] = [
         lambda: lifecycle.cancel(task, NOW),
         lambda: lifecycle.miss_deadline(task, NOW),
@@ -231,7 +231,7 @@ def waiting(
 
 
 def parent(name: str, state: TaskState = S.COMPLETED) -> Task:
-    return lifecycle.cancel(queued(name), NOW)._replace(state=state)
+    return lifecycle.cancel(queued(name), NOW).replace(state=state)
 
 
 def test_a_task_runs_when_the_last_of_its_parents_has_completed() -> None:

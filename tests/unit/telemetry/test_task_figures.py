@@ -40,7 +40,7 @@ def ended(
 ) -> None:
     spec = TaskSpec(id="a", seq=1, of=TaskClass(of, Requirements()), created_at=at)
     old = Task(spec, TaskState.RUNNING, attempt=1, node="n", started_at=at - seconds)
-    figures.task(old._replace(state=state, finished_at=at), old)
+    figures.task(old.replace(state=state, finished_at=at), old)
 
 
 def test_nothing_is_known_before_anything_has_ended() -> None:
@@ -71,11 +71,11 @@ def test_an_end_is_counted_once_and_a_pause_is_none() -> None:
     spec = TaskSpec(id="a", seq=1, of=TaskClass("t", Requirements()), created_at=NOW)
     queued = Task(spec, TaskState.QUEUED)
     figures.task(queued, None)
-    running = queued._replace(state=TaskState.RUNNING, started_at=NOW)
+    running = queued.replace(state=TaskState.RUNNING, started_at=NOW)
     figures.task(running, queued)
-    retrying = running._replace(state=TaskState.RETRYING)
+    retrying = running.replace(state=TaskState.RETRYING)
     figures.task(retrying, running)
-    failed = running._replace(state=TaskState.FAILED, finished_at=NOW + 1)
+    failed = running.replace(state=TaskState.FAILED, finished_at=NOW + 1)
     figures.task(failed, running)
     figures.task(queued, failed)  # replayed
     assert figures.submitted == 1

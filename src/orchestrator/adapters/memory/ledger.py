@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from heapq import nlargest, nsmallest
 from time import monotonic
 
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.storable import check_progress, check_spec
 from orchestrator.domain.task.task import Task
-from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
 
 
 class MemoryLedger:
@@ -105,7 +106,7 @@ class MemoryLedger:
         return len(gone)
 
     def _give(self, tasks: list[Task], owner: str) -> tuple[Task, ...]:
-        given = tuple(task._replace(owner=owner, version=task.version + 1) for task in tasks)
+        given = tuple(task.replace(owner=owner, version=task.version + 1) for task in tasks)
         self._tasks.update((task.id, task) for task in given)
         return given
 

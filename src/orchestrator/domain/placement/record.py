@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import exp, exp2
-from typing import NamedTuple
 
 from orchestrator.domain.placement.arm import Arm, size_class
 
@@ -19,7 +18,7 @@ P95_UP = 0.095
 P95_DOWN = 0.005
 
 
-class Outcome(NamedTuple):
+class Outcome:
     """How one attempt ended.
 
     `ok` True: answered; False: the node failed; None: says nothing about the node (the client left, or its request was
@@ -27,11 +26,21 @@ class Outcome(NamedTuple):
     `ttft_s` to the first token of a stream. `tokens` counts generated tokens, 0 when unknown.
     """
 
-    ok: bool | None
-    duration_s: float
-    ttft_s: float | None = None
-    tokens: int = 0
-    status: int = 200
+    __slots__ = ("duration_s", "ok", "status", "tokens", "ttft_s")
+
+    def __init__(
+        self,
+        ok: bool | None,
+        duration_s: float,
+        ttft_s: float | None = None,
+        tokens: int = 0,
+        status: int = 200,
+    ) -> None:
+        self.ok = ok
+        self.duration_s = duration_s
+        self.ttft_s = ttft_s
+        self.tokens = tokens
+        self.status = status
 
 
 class Record:

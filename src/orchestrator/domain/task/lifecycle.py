@@ -8,10 +8,8 @@ from __future__ import annotations
 from orchestrator.domain.errors import Conflict
 from orchestrator.domain.storable import plain_text
 from orchestrator.domain.task.state import TaskEvent, TaskState, after
-from orchestrator.domain.task.task import OnDependencyFailure, Task, TaskSpec
+from orchestrator.domain.task.task import NOBODY, OnDependencyFailure, Task, TaskSpec
 
-_PLACES = {name: place for place, name in enumerate(Task._fields)}  # `_replace` takes twice the time
-_STATE, _VERSION = _PLACES["state"], _PLACES["version"]
 MAX_ERROR = 4_000  # characters; what nodes say is kept whatever it is, or the task could never end
 
 
@@ -26,37 +24,41 @@ def submitted(spec: TaskSpec, owner: str, unfinished: frozenset[str], now: float
 def assign(task: Task, node: str, now: float) -> Task:
     """A new attempt on a node, with a new fencing token."""
     state = after(task.state, TaskEvent.ASSIGN)
-    return _next(
-        task, state, node=node, attempt=task.attempt + 1, assigned_at=now, started_at=None, wake_at=None, progress=None
-    )
+    following = task.following(state)
+    following.node = node
+    following.attempt = task.attempt + 1
+    following.assigned_at = now
+    following.started_at = following.wake_at = following.progress = None
+    return following
 
 
 def start(task: Task, now: float) -> Task:
     """The node has accepted the attempt."""
-    return _next(task, after(task.state, TaskEvent.START), started_at=now)
+    following = task.following(after(task.state, TaskEvent.START))
+    following.started_at = now
+    return following
 
 
 def report(task: Task, progress: float | None, note: str) -> Task:
     """What the node says while it works."""
     if not task.state.active:
         raise Conflict(f"a task that is {task.state} makes no progress")
-    part = task.progress if progress is None else progress
-    return _next(task, task.state, progress=part, note=plain_text(note, MAX_ERROR) or task.note)
+    following = task.following(task.state)
+    following.progress = task.progress if progress is None else progress
+    following.note = plain_text(note, MAX_ERROR) or task.note
+    return following
 
 
 def succeed(task: Task, now: float, result: bytes | None, *, agent: str = "", performance: bytes | None = None) -> Task:
-    state = after(task.state, TaskEvent.SUCCEED)
-    return _next(
-        task,
-        state,
-        finished_at=now,
-        started_at=task.started_at or task.assigned_at,
-        result=result,
-        agent=plain_text(agent),
-        performance=performance,
-        error="",
-        progress=1.0 if task.progress is not None else None,
-    )
+    following = task.following(after(task.state, TaskEvent.SUCCEED))
+    following.finished_at = now
+    following.started_at = task.started_at or task.assigned_at
+    following.result = result
+    following.agent = plain_text(agent)
+    following.performance = performance
+    following.error = ""
+    following.progress = 1.0 if task.progress is not None else None
+    return following
 
 
 def fail(task: Task, now: float, reason: str, rand: float, *, final: bool = False) -> Task:
@@ -77,17 +79,26 @@ def lose_node(task: Task, now: float) -> Task:
         reason = f"Node {task.node} failed, max retries exceeded"
         return _end(task, after(task.state, TaskEvent.FAIL), now, reason)
     state = after(task.state, TaskEvent.RELEASE)
-    return _next(task, state, retries=task.retries + 1, node="", error=f"Node {task.node} failed")
+    following = task.following(state)
+    following.retries = task.retries + 1
+    following.node = ""
+    following.error = f"Node {task.node} failed"
+    return following
 
 
 def release(task: Task) -> Task:
     """The attempt did not begin, and nobody is to blame: the task is queued again."""
-    return _next(task, after(task.state, TaskEvent.RELEASE), node="")
+    following = task.following(after(task.state, TaskEvent.RELEASE))
+    following.node = ""
+    return following
 
 
 def wake(task: Task) -> Task:
     """What it waited for is there."""
-    return _next(task, after(task.state, TaskEvent.READY), wake_at=None, waiting_for=frozenset())
+    following = task.following(after(task.state, TaskEvent.READY))
+    following.wake_at = None
+    following.waiting_for = NOBODY
+    return following
 
 
 def parent_finished(task: Task, parent: Task, now: float) -> Task:
@@ -99,7 +110,9 @@ def parent_finished(task: Task, parent: Task, now: float) -> Task:
         return _end(task, after(task.state, TaskEvent.FAIL), now, reason)
     left = task.waiting_for - {parent.id}
     if left or (task.wake_at is not None and task.wake_at > now):
-        return _next(task, task.state, waiting_for=left)
+        following = task.following(task.state)
+        following.waiting_for = left
+        return following
     return wake(task)
 
 
@@ -119,31 +132,37 @@ def replay(task: Task, owner: str) -> Task:
 
 def due(task: Task) -> float | None:
     """When a task must be looked at next: the end of its pause, of its attempt, or its deadline."""
-    wake_at = None if task.waiting_for else task.wake_at  # while it waits for others, its own time changes nothing
-    moments = [moment for moment in (wake_at, task.spec.deadline) if moment is not None]
-    if task.state.active and task.assigned_at is not None:
-        moments.append((task.started_at or task.assigned_at) + task.spec.timeout)
-    return min(moments, default=None)
+    moment = task.spec.deadline
+    if not task.waiting_for:  # while it waits for others, its own time changes nothing
+        moment = _earlier(moment, task.wake_at)
+    begun = task.started_at or task.assigned_at
+    if begun is not None and task.state.active:
+        moment = _earlier(moment, begun + task.spec.timeout)
+    return moment
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
 
 
 def _failed(task: Task, now: float, reason: str, rand: float, event: TaskEvent, final: bool) -> Task:
     last = final or task.retries >= task.spec.max_retries
     pause = task.spec.backoff.delay(task.retries + 1, rand)
     if not last and (task.spec.deadline is None or now + pause < task.spec.deadline):
-        state = after(task.state, TaskEvent.RETRY)
-        wake_at = now + pause
-        return _next(task, state, retries=task.retries + 1, wake_at=wake_at, error=plain_text(reason, MAX_ERROR))
+        following = task.following(after(task.state, TaskEvent.RETRY))
+        following.retries = task.retries + 1
+        following.wake_at = now + pause
+        following.error = plain_text(reason, MAX_ERROR)
+        return following
     return _end(task, after(task.state, event), now, reason)
 
 
 def _end(task: Task, state: TaskState, now: float, reason: str) -> Task:
-    error = plain_text(reason, MAX_ERROR)
-    return _next(task, state, finished_at=now, error=error, wake_at=None, waiting_for=frozenset())
-
-
-def _next(task: Task, state: TaskState, **changes: object) -> Task:
-    values: list[object] = list(task)
-    values[_STATE], values[_VERSION] = state, task.version + 1
-    for name, value in changes.items():
-        values[_PLACES[name]] = value
-    return Task._make(values)
+    following = task.following(state)
+    following.finished_at = now
+    following.error = plain_text(reason, MAX_ERROR)
+    following.wake_at = None
+    following.waiting_for = NOBODY
+    return following

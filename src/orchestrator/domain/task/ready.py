@@ -17,28 +17,43 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush, heapreplace
 from itertools import chain
-from typing import NamedTuple
 
 from orchestrator.domain.task.requirements import TaskClass
 from orchestrator.domain.task.task import LOWEST
 
 SHARE = 16
-_PRIORITIES = range(1, LOWEST + 1)
+_BY_PRIORITY = range(LOWEST + 1)  # places of lists that priorities are looked up in; 0 is none
 
 HasRoom = Callable[[int], bool]  # by the class's number
 
 
-class Ready(NamedTuple):
+Place = tuple[int, str]  # a task's seq and id: two replicas may have given the same seq
+
+
+class Ready:
     """One task of the set. `number` is its class's, `seq` orders tasks as they came."""
 
-    id: str
-    seq: int
-    number: int
-    priority: int
-    principal: str
+    __slots__ = ("id", "number", "place", "principal", "priority", "seq")
 
+    def __init__(self, id: str, seq: int, number: int, priority: int, principal: str) -> None:
+        self.id = id
+        self.seq = seq
+        self.number = number
+        self.priority = priority
+        self.principal = principal
+        self.place: Place = (seq, id)
 
-Place = tuple[int, str]  # a task's seq and id: two replicas may have given the same seq
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ready):
+            return NotImplemented
+        same = self.number == other.number and self.priority == other.priority and self.principal == other.principal
+        return same and self.place == other.place
+
+    def __hash__(self) -> int:
+        return hash(self.place)
+
+    def __repr__(self) -> str:
+        return f"Ready({self.id!r}, {self.seq}, {self.number}, {self.priority}, {self.principal!r})"
 
 
 class _Lane:
@@ -93,7 +108,7 @@ class _Share:
 
     def add(self, ready: Ready, blocked: bool) -> None:
         """`blocked`: its class is set aside, and is not listed before `show`."""
-        place, number = (ready.seq, ready.id), ready.number
+        place, number = ready.place, ready.number
         lane = self.lanes.get(number)
         if lane is None:
             lane = self.lanes[number] = _Lane()
@@ -103,7 +118,7 @@ class _Share:
 
     def discard(self, ready: Ready) -> None:
         lane = self.lanes[ready.number]
-        lane.discard((ready.seq, ready.id))
+        lane.discard(ready.place)
         if not lane:
             del self.lanes[ready.number]
 
@@ -111,8 +126,7 @@ class _Share:
         """The class is no longer set aside."""
         lane = self.lanes.get(number)
         if lane is not None:
-            first = lane.first()
-            self._list(number, (first.seq, first.id))
+            self._list(number, lane.first().place)
 
     def _list(self, number: int, place: Place) -> None:
         listed = self.listed.get(number)
@@ -134,9 +148,9 @@ class _Share:
                     aside.shares[number].add(self)
             else:
                 first = lane.first()
-                if (first.seq, first.id) != place:
-                    listed[number] = (first.seq, first.id)
-                    heapreplace(heads, (listed[number], number))
+                if first.place != place:
+                    listed[number] = first.place
+                    heapreplace(heads, (first.place, number))
                 elif has_room(number):
                     return first
                 else:
@@ -152,21 +166,21 @@ class _Aside:
 
     def __init__(self) -> None:
         self.shares: dict[int, set[_Share]] = {}  # by class: who has tasks of it that are not listed
-        # How many tasks of each priority each class has, where it has any.
-        self.counts: dict[int, dict[int, int]] = {priority: {} for priority in _PRIORITIES}
-        self.others: dict[int, int] = dict.fromkeys(_PRIORITIES, 0)
+        # By priority: how many tasks each class has, where it has any.
+        self.counts: list[dict[int, int]] = [{} for _ in _BY_PRIORITY]
+        self.others: list[int] = [0 for _ in _BY_PRIORITY]
 
     def put(self, number: int) -> None:
         if number not in self.shares:
             self.shares[number] = set()
-            for priority, counts in self.counts.items():
+            for priority, counts in enumerate(self.counts):
                 if number in counts:
                     self.others[priority] -= 1
 
     def take_back(self, number: int) -> None:
         for share in self.shares.pop(number):
             share.show(number)
-        for priority, counts in self.counts.items():
+        for priority, counts in enumerate(self.counts):
             if number in counts:
                 self.others[priority] += 1
 
@@ -178,13 +192,13 @@ class ReadySet:
         self.classes: list[TaskClass] = []  # by number
         self._numbers: dict[TaskClass, int] = {}
         self._tasks: dict[str, Ready] = {}
-        self._shares: dict[int, dict[str, _Share]] = {priority: {} for priority in _PRIORITIES}
+        self._shares: list[dict[str, _Share]] = [{} for _ in _BY_PRIORITY]
         # (turn, principal), one for each share; turns only grow, so what is stale is a lower bound.
-        self._turns: dict[int, list[tuple[int, str]]] = {priority: [] for priority in _PRIORITIES}
-        self._listed: dict[int, set[str]] = {priority: set() for priority in _PRIORITIES}
+        self._turns: list[list[tuple[int, str]]] = [[] for _ in _BY_PRIORITY]
+        self._listed: list[set[str]] = [set() for _ in _BY_PRIORITY]
         self._served: dict[str, int] = {}  # when each principal was served last, as a number that only grows
         self._turn = 0
-        self._passed: dict[int, int] = dict.fromkeys(_PRIORITIES, 0)
+        self._passed: list[int] = [0 for _ in _BY_PRIORITY]
         self._aside = _Aside()
 
     def __len__(self) -> int:
@@ -245,7 +259,10 @@ class ReadySet:
                 aside.others[priority] -= 1
         if not share.lanes:
             del shares[ready.principal]
-            if not any(ready.principal in others for others in self._shares.values()):
+            for others in self._shares:
+                if ready.principal in others:
+                    break
+            else:
                 del self._served[ready.principal]
         return True
 
@@ -279,7 +296,7 @@ class ReadySet:
     def by_class(self) -> Iterator[tuple[TaskClass, int]]:
         """How many tasks of each class are ready."""
         found: Counter[int] = Counter()
-        for counts in self._aside.counts.values():
+        for counts in self._aside.counts:
             found.update(counts)
         for number, count in found.items():
             yield self.classes[number], count
@@ -291,14 +308,14 @@ class ReadySet:
         if ready is None:
             return None
         return sum(
-            (other.priority, other.seq, other.id) < (ready.priority, ready.seq, ready.id)
-            for shares in self._shares.values()
+            (other.priority, other.place) < (ready.priority, ready.place)
+            for shares in self._shares
             for share in shares.values()
             for other in share.lanes.get(ready.number, ())
         )
 
     def _order(self) -> list[int]:
-        waiting = [priority for priority, shares in self._shares.items() if shares]
+        waiting = [priority for priority, shares in enumerate(self._shares) if shares]
         if len(waiting) < 2:
             return waiting
         starved = [priority for priority in waiting if self._passed[priority] >= SHARE]

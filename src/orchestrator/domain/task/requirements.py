@@ -6,7 +6,7 @@ Tasks of one type with equal requirements are one class: the same nodes suit the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 MAX_LOAD = 0.9  # load score above which a node gets nothing, unless a task allows more
@@ -27,20 +27,30 @@ class Requirements:
     exclude_nodes: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+NOTHING = Requirements()
+
+
 class TaskClass:
-    """Tasks that the same nodes can take."""
+    """Tasks that the same nodes can take. Never changes."""
 
-    type: str
-    requirements: Requirements = field(default_factory=Requirements)
-    _hash: int = field(init=False, repr=False, compare=False, default=0)
+    __slots__ = ("_hash", "requirements", "type")
 
-    def __post_init__(self) -> None:
+    def __init__(self, type: str, requirements: Requirements = NOTHING) -> None:
+        self.type = type
+        self.requirements = requirements
         # Each task is looked up by its class some times, and working this out takes longer than the looking up.
-        object.__setattr__(self, "_hash", hash((self.type, self.requirements)))
+        self._hash = hash((type, requirements))
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, TaskClass) and self.type == other.type and self.requirements == other.requirements
+
+    def __repr__(self) -> str:
+        return f"TaskClass({self.type!r}, {self.requirements!r})"
 
 
 class Candidate(Protocol):

@@ -13,7 +13,7 @@ from orchestrator.services.artifacts.artifacts import Artifacts
 from orchestrator.services.artifacts.described import Described
 from orchestrator.services.artifacts.uploads import Uploads
 from orchestrator.services.clock import Clock
-from orchestrator.services.tasks.scheduler import Report
+from orchestrator.services.tasks.report import Report
 
 PIECE = 1 << 20
 NAMES = uuid.UUID("5f2b7ac4-5f0c-4f3e-9a53-6d1b9f4f6a10")  # of results: the same attempt always has the same artifact
@@ -49,7 +49,7 @@ class Outputs:
             artifact = await self._kept_before(artifact_id)
         except RequestError as error:  # a quota, for one
             return _failed(report, f"the result cannot be kept: {error.message}")
-        return report._replace(result=_pointer(artifact))
+        return report.with_result(_pointer(artifact))
 
     async def forget(self, task: Task, attempt: int) -> None:
         """The report was refused."""

@@ -21,7 +21,7 @@ from orchestrator.ports.upstream import Target, Upstream
 from orchestrator.services.tasks.alarms import Alarms
 from orchestrator.services.tasks.delivery import Delivery, post, post_head
 from orchestrator.services.tasks.reach import Reach
-from orchestrator.services.tasks.scheduler import Report
+from orchestrator.services.tasks.report import Report
 from orchestrator.services.tasks.wire import encode, read_answer, wire
 
 GRACE = 5.0  # seconds that a node's answer may come after the task's timeout

@@ -16,7 +16,7 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.state import TaskState
-from orchestrator.domain.task.task import Task, TaskSpec
+from orchestrator.domain.task.task import NOBODY, Task, TaskSpec
 from orchestrator.ports.ledger import Ledger, Verdict
 from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.alarms import Alarms
@@ -24,14 +24,97 @@ from orchestrator.services.tasks.numbers import Numbers
 from orchestrator.services.tasks.scheduler import Scheduler
 from orchestrator.services.tasks.submission import DEFAULTS, same, spec_of
 from orchestrator.services.tasks.task_body import TaskBody
-from orchestrator.services.tasks.writer import Answer
+from orchestrator.services.tasks.writer import Answer, Listener
 
 DRAWS = 5  # of ids, before it is given up: another replica may have drawn the same
 SUBMIT_SECONDS = 30.0  # after which a client hears that it is not known whether its task was taken in
 _LATE = "the task was not written down in time; it may still be taken in"
-_UNFINISHED: frozenset[str] = frozenset()
 
 Taken = Callable[[Task | OrchestratorError, bool], None]
+
+
+class _Arrival(Listener):
+    """A task that a client waits for."""
+
+    __slots__ = ("_alarm", "_body", "_intake", "_taken", "_task", "_told")
+
+    def __init__(self, intake: Intake, body: TaskBody, task: Task, taken: Taken, alarms: Alarms) -> None:
+        self._intake = intake
+        self._body = body
+        self._task = task
+        self._taken = taken
+        self._told = False
+        self._alarm = alarms.after(SUBMIT_SECONDS, self.late)
+
+    def hear(self, answer: Answer) -> None:
+        if self._told:
+            return
+        self._told = True
+        self._alarm.cancel()
+        if answer is Verdict.DONE:
+            self._taken(self._task, True)
+        else:
+            self._intake.settle(self._body, self._task.spec, answer, self._taken)
+
+    def late(self) -> None:
+        self._told = True
+        self._taken(StorageUnavailable(_LATE), False)
+
+
+class _Batch:
+    """Tasks that a client waits for together. By place: what became of each."""
+
+    __slots__ = ("_done", "_found", "_left")
+
+    def __init__(self, count: int) -> None:
+        self._found: list[Task | OrchestratorError | None] = [None] * count
+        self._left = count
+        self._done: asyncio.Future[None] | None = None
+
+    def put(self, place: int, one: Task | OrchestratorError) -> None:
+        if self._found[place] is not None:
+            return
+        self._found[place] = one
+        self._left -= 1
+        if not self._left:
+            self._end()
+
+    def taker(self, place: int) -> Taken:
+        return lambda one, _: self.put(place, one)
+
+    async def all(self, alarms: Alarms) -> list[Task | OrchestratorError]:
+        """When there is something of each, or the time is over."""
+        if self._left:
+            self._done = asyncio.get_running_loop().create_future()
+            alarm = alarms.after(SUBMIT_SECONDS, self._end)
+            try:
+                await self._done
+            finally:
+                alarm.cancel()
+        return [one or StorageUnavailable(_LATE) for one in self._found]
+
+    def _end(self) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_result(None)
+
+
+class _Member(Listener):
+    """One of them."""
+
+    __slots__ = ("_batch", "_body", "_intake", "_place", "_task")
+
+    def __init__(self, intake: Intake, batch: _Batch, place: int, body: TaskBody, task: Task) -> None:
+        self._intake = intake
+        self._batch = batch
+        self._place = place
+        self._body = body
+        self._task = task
+
+    def hear(self, answer: Answer) -> None:
+        if answer is Verdict.DONE:
+            self._batch.put(self._place, self._task)
+        else:
+            self._intake.settle(self._body, self._task.spec, answer, self._batch.taker(self._place))
 
 
 class Intake:
@@ -60,61 +143,37 @@ class Intake:
         if spec.dependencies:
             self._spawn(self._slowly(self._submit(body, spec), taken))
             return
-        task = lifecycle.submitted(spec, self._scheduler.owner, _UNFINISHED, self._clock.epoch)
-
-        told = False
-
-        def written(answer: Answer) -> None:
-            nonlocal told
-            if told:
-                return
-            told = True
-            alarm.cancel()
-            if answer is Verdict.DONE:
-                taken(task, True)
-            else:
-                self._spawn(self._slowly(self._settle(body, spec, answer), taken))
-
-        def late() -> None:
-            nonlocal told
-            told = True
-            taken(StorageUnavailable(_LATE), False)
-
-        alarm = self._alarms.after(SUBMIT_SECONDS, late)
-        self._scheduler.begin(task, written)
+        task = self._new(spec)
+        self._scheduler.begin(task, _Arrival(self, body, task, taken, self._alarms))
 
     async def submit_many(
         self, bodies: Sequence[TaskBody | OrchestratorError], principal: str = ""
     ) -> list[Task | OrchestratorError]:
         """The same for many, in one transaction; what is wrong with one does not touch the others. A task may depend
         on one that comes before it."""
-        found: list[Task | OrchestratorError] = []
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        left = len(bodies)
-
-        def keep(place: int) -> Taken:
-            def taken(one: Task | OrchestratorError, _: bool) -> None:
-                nonlocal left
-                found[place] = one
-                left -= 1
-                if not left and not done.done():
-                    done.set_result(None)
-
-            return taken
-
-        found += [InvalidRequest("not answered")] * left
+        batch = _Batch(len(bodies))
         for place, body in enumerate(bodies):
-            taken = keep(place)
             if isinstance(body, OrchestratorError):
-                taken(body, False)
+                batch.put(place, body)
                 continue
             try:
-                self.begin(body, principal, "", taken)
+                spec = self._spec(body, principal, "")
             except OrchestratorError as error:
-                taken(error, False)
-        if left:
-            await done
-        return found
+                batch.put(place, error)
+                continue
+            if spec.dependencies:
+                self._spawn(self._slowly(self._submit(body, spec), batch.taker(place)))
+            else:
+                task = self._new(spec)
+                self._scheduler.begin(task, _Member(self, batch, place, body, task))
+        return await batch.all(self._alarms)
+
+    def settle(self, body: TaskBody, spec: TaskSpec, answer: Answer, taken: Taken) -> None:
+        """A task was not written: `taken` gets what becomes of it."""
+        self._spawn(self._slowly(self._settle(body, spec, answer), taken))
+
+    def _new(self, spec: TaskSpec) -> Task:
+        return lifecycle.submitted(spec, self._scheduler.owner, NOBODY, self._clock.epoch)
 
     def _spec(self, body: TaskBody, principal: str, key: str) -> TaskSpec:
         if self._scheduler.paused:

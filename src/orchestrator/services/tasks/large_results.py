@@ -7,7 +7,8 @@ from typing import Protocol
 
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.task.task import MAX_RESULT, Task
-from orchestrator.services.tasks.scheduler import Report, Scheduler
+from orchestrator.services.tasks.report import Report
+from orchestrator.services.tasks.scheduler import Scheduler
 
 
 class Outputs(Protocol):
@@ -25,7 +26,8 @@ class NoOutputs:
 
     async def keep(self, task: Task, attempt: int, report: Report) -> Report:
         size = f"{len(report.result or b''):,} bytes, at most {MAX_RESULT:,} are kept"
-        return report._replace(ok=False, result=None, error=f"the result is too large: {size}", final=True)
+        error = f"the result is too large: {size}"
+        return Report(False, None, error, True, report.agent, report.performance, report.seconds, report.status)
 
     async def forget(self, task: Task, attempt: int) -> None:
         """There is nothing."""

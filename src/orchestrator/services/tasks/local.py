@@ -15,7 +15,7 @@ from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import LOCAL_WORKER, LOST, Tally, Worker, WorkerMode, WorkerStatus
 from orchestrator.services.tasks.carrier import Reports
-from orchestrator.services.tasks.scheduler import Report
+from orchestrator.services.tasks.report import Report
 
 LOOK = 0.5  # seconds between two looks at what there is to run tasks with
 _log = logging.getLogger("orchestrator.tasks")

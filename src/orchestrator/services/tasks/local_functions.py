@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.domain.task.task import Task
 from orchestrator.ports.callables import Callables
 from orchestrator.services.tasks.local import failure
-from orchestrator.services.tasks.scheduler import Report
+from orchestrator.services.tasks.report import Report
 
 
 class Function:

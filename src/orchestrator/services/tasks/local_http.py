@@ -13,7 +13,7 @@ from orchestrator.domain.task.task import MAX_RESULT, Task
 from orchestrator.ports.upstream import FetchResponse
 from orchestrator.services.egress import Egress
 from orchestrator.services.tasks.local import failure
-from orchestrator.services.tasks.scheduler import Report
+from orchestrator.services.tasks.report import Report
 
 TYPE = "http"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -14,7 +14,7 @@ from orchestrator.domain.dialects import ENDPOINTS, Endpoint
 from orchestrator.domain.task.task import MAX_RESULT, Task
 from orchestrator.services.gateway.gateway import Gateway
 from orchestrator.services.tasks.local import failure
-from orchestrator.services.tasks.scheduler import Report
+from orchestrator.services.tasks.report import Report
 
 TYPES = ("inference", "ai_inference")
 CHAT = ENDPOINTS["/v1/chat/completions"]

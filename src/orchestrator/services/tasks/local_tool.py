@@ -18,7 +18,7 @@ from orchestrator.domain.task.task import Task
 from orchestrator.domain.tool import SideEffect
 from orchestrator.domain.tool_call import INTERRUPTED, CallState, ToolCall
 from orchestrator.services.tasks.local import failure
-from orchestrator.services.tasks.scheduler import Report
+from orchestrator.services.tasks.report import Report
 from orchestrator.services.tool_calls.calls import Calls
 
 TYPE = "tool"

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from orchestrator.domain.errors import Conflict, NotFound, OrchestratorError, StorageUnavailable
 from orchestrator.domain.placement.record import Outcome
@@ -20,14 +20,16 @@ from orchestrator.domain.task.ready import Ready, ReadySet
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import LOST, Worker
-from orchestrator.ports.ledger import Change, Verdict
+from orchestrator.ports.ledger import Verdict
 from orchestrator.services.clock import Clock
+from orchestrator.services.tasks.report import Report
 from orchestrator.services.tasks.seats import Seats
 from orchestrator.services.tasks.timers import Timers
-from orchestrator.services.tasks.writer import Answer, Writer
+from orchestrator.services.tasks.writer import Answer, Listener, Write, Writer
 
 MOST_AT_ONCE = 500  # tasks handed out before other work of the process gets its turn
 TIMED_OUT = 504
+_GIVEN_BACK = Report(None)
 LOOK_AGAIN = 0.25  # seconds, when the only nodes with room rest after failures
 _log = logging.getLogger("orchestrator.tasks")
 
@@ -42,22 +44,72 @@ class Carrier(Protocol):
         """The attempt is called off: the node may stop. Best effort."""
 
 
-class Report(NamedTuple):
-    """What is known of an attempt. `ok` None: it is given back, and nobody is to blame. `final`: another attempt would
-    not help. `seconds` is how long the node took, `status` its HTTP status, 0 where none came."""
-
-    ok: bool | None
-    result: bytes | None = None
-    error: str = ""
-    final: bool = False
-    agent: str = ""
-    performance: bytes | None = None
-    seconds: float = 0.0
-    status: int = 200
-
-
-Done = Callable[[Answer], None]
 Watcher = Callable[[Task, Task | None], None]  # the task as it is now, and as it was
+
+
+class _Begun(Write):
+    """A new task on its way to the ledger."""
+
+    __slots__ = ("_listener", "_scheduler")
+
+    def __init__(self, scheduler: Scheduler, task: Task, listener: Listener) -> None:
+        super().__init__(task, insists=False)
+        self._scheduler = scheduler
+        self._listener = listener
+
+    def written(self, answer: Answer) -> None:
+        self._scheduler.begun(self.task, answer)
+        self._listener.hear(answer)
+
+
+class _BegunAgain(Write):
+    """The same for one whose id is here already, perhaps not durable yet: the answer comes behind it."""
+
+    __slots__ = ("_listener", "_scheduler")
+
+    def __init__(self, scheduler: Scheduler, task: Task, listener: Listener) -> None:
+        super().__init__(task, insists=False)
+        self._scheduler = scheduler
+        self._listener = listener
+
+    def written(self, answer: Answer) -> None:
+        if answer is Verdict.DONE:  # the one before was not written after all
+            self._scheduler.doubtful.add(self.task.spec.id)
+        self._listener.hear(answer)
+
+
+class _Step(Write):
+    """A change of a task on its way to the ledger."""
+
+    __slots__ = ("_listener", "_old", "_scheduler")
+
+    def __init__(self, scheduler: Scheduler, old: Task, new: Task, listener: Listener | None) -> None:
+        super().__init__(new, old.version, old.state)
+        self._scheduler = scheduler
+        self._old = old
+        self._listener = listener
+
+    def written(self, answer: Answer) -> None:
+        self._scheduler.changed(self.task, self._old, answer)
+        if self._listener is not None:
+            self._listener.hear(answer)
+
+
+class _Promise(Listener):
+    """Keeps what is heard for somebody who waits for it."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[Verdict] = loop.create_future()
+
+    def hear(self, answer: Answer) -> None:
+        if self.future.done():
+            return
+        if isinstance(answer, OrchestratorError):
+            self.future.set_exception(answer)
+        else:
+            self.future.set_result(answer)
 
 
 class Scheduler:
@@ -88,34 +140,29 @@ class Scheduler:
 
     # What comes from clients
 
-    def begin(self, task: Task, done: Done) -> None:
-        """A new task; `done` hears when it is durable. After StorageUnavailable it may have been taken in, or not."""
-
-        def written(answer: Answer) -> None:
-            if answer is Verdict.DONE:
-                self._tell(task, None)
-            else:
-                self.drop(task.id)
-                if isinstance(answer, StorageUnavailable):
-                    self.doubtful.add(task.id)
-            done(answer)
-
-        def repeated(answer: Answer) -> None:
-            if answer is Verdict.DONE:  # the one before was not written after all
-                self.doubtful.add(task.id)
-            done(answer)
-
-        if task.id in self.tasks:  # perhaps not durable yet: the answer comes behind it
-            self._writer.put(Change(task), repeated, insists=False)
+    def begin(self, task: Task, listener: Listener) -> None:
+        """A new task; `listener` hears when it is durable. After StorageUnavailable it may have been taken in, or
+        not."""
+        if task.spec.id in self.tasks:
+            self._writer.put(_BegunAgain(self, task, listener))
             return
-        self._writer.put(Change(task), written, insists=False)
+        self._writer.put(_Begun(self, task, listener))
         self._keep(task)
+
+    def begun(self, task: Task, answer: Answer) -> None:
+        """What became of the writing of a new task."""
+        if answer is Verdict.DONE:
+            self._tell(task, None)
+            return
+        self.drop(task.spec.id)
+        if isinstance(answer, StorageUnavailable):
+            self.doubtful.add(task.spec.id)
 
     async def submit(self, task: Task) -> Verdict:
         """The same, durable when it returns. Raises StorageUnavailable."""
-        done: asyncio.Future[Verdict] = self._running_loop().create_future()
-        self.begin(task, _into(done))
-        return await done
+        promise = _Promise(self._running_loop())
+        self.begin(task, promise)
+        return await promise.future
 
     async def cancel(self, task: Task, reason: str = "") -> Task:
         """Ends a task that has not finished. `task` is what the ledger holds. Raises Conflict, StorageUnavailable."""
@@ -149,10 +196,10 @@ class Scheduler:
         task = self._current(task_id, attempt)
         return await self._change(task, self.after(task, report), report)
 
-    def reported(self, task_id: str, attempt: int, report: Report, done: Done) -> Task:
-        """The same without a coroutine: what the task becomes; `done` hears when that is durable."""
+    def reported(self, task_id: str, attempt: int, report: Report, listener: Listener) -> Task:
+        """The same without a coroutine: what the task becomes; `listener` hears when that is durable."""
         task = self._current(task_id, attempt)
-        return self._put(task, self.after(task, report), report, done)
+        return self._put(task, self.after(task, report), report, listener)
 
     def heard(self, task_id: str, attempt: int, report: Report | None) -> None:
         """The same where nobody waits for what comes of it, None: the node works on it. On an attempt that is over, by
@@ -227,7 +274,7 @@ class Scheduler:
         self.ready.discard(task_id)
         self._timers.forget(task_id)
         if task is not None and task.state.active:
-            self._leave(task, Report(None))
+            self._leave(task, _GIVEN_BACK)
 
     def stop(self) -> None:
         """Hands nothing out any more."""
@@ -306,45 +353,43 @@ class Scheduler:
     # Changes
 
     async def _change(self, old: Task, new: Task, report: Report | None = None) -> Task:
-        done: asyncio.Future[Verdict] = self._running_loop().create_future()
-        self._put(old, new, report, _into(done))
-        if await done is not Verdict.DONE:
+        promise = _Promise(self._running_loop())
+        self._put(old, new, report, promise)
+        if await promise.future is not Verdict.DONE:
             raise Conflict(f"Task '{old.id}' has changed in the meantime: try again")
         return new
 
-    def _put(self, old: Task, new: Task, report: Report | None = None, done: Done | None = None) -> Task:
+    def _put(self, old: Task, new: Task, report: Report | None = None, listener: Listener | None = None) -> Task:
         """Does in memory what is decided, and has it written down."""
         if old.state is TaskState.QUEUED:
-            self.ready.discard(old.id)
+            self.ready.discard(old.spec.id)
         if old.state.active and not new.state.active:
-            self._leave(old, report or Report(None))
+            self._leave(old, report or _GIVEN_BACK)
         if new.state.finished:
-            self.tasks.pop(new.id, None)
-            self._timers.forget(new.id)
+            self.tasks.pop(new.spec.id, None)
+            self._timers.forget(new.spec.id)
         else:
             self._keep(new)
-
-        def written(answer: Answer) -> None:
-            if answer is Verdict.DONE:
-                self._tell(new, old)
-            else:
-                self.drop(new.id)
-                self.doubtful.add(new.id)
-            if done is not None:
-                done(answer)
-
-        self._writer.put(Change(new, old.version, old.state), written)
+        self._writer.put(_Step(self, old, new, listener))
         return new
 
+    def changed(self, new: Task, old: Task, answer: Answer) -> None:
+        """What became of the writing of a change."""
+        if answer is Verdict.DONE:
+            self._tell(new, old)
+        else:
+            self.drop(new.spec.id)
+            self.doubtful.add(new.spec.id)
+
     def _keep(self, task: Task) -> None:
-        self.tasks[task.id] = task
+        spec = task.spec
+        self.tasks[spec.id] = task
         self._timers.set(task)
         if task.state is TaskState.QUEUED:
-            spec = task.spec
             self.ready.add(Ready(spec.id, spec.seq, self.ready.number(spec.of), spec.priority, spec.principal))
             self.dispatch()
         for parent in task.waiting_for:
-            self.children[parent].add(task.id)
+            self.children[parent].add(spec.id)
 
     def _leave(self, task: Task, report: Report) -> None:
         """The attempt no longer has a place on its node."""
@@ -380,15 +425,3 @@ class Scheduler:
             following = lifecycle.parent_finished(child, parent, now) if child is not None else None
             if child is not None and following is not None and following is not child:
                 self._put(child, following)
-
-
-def _into(future: asyncio.Future[Verdict]) -> Done:
-    def done(answer: Answer) -> None:
-        if future.done():
-            return
-        if isinstance(answer, OrchestratorError):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-
-    return done

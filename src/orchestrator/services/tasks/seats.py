@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from orchestrator.domain.placement import Placement, PlacementRequest, Roster
 from orchestrator.domain.placement.node_state import NodeState
@@ -91,7 +92,7 @@ class Seats:
         found = self._candidates(of)
         return found is not None and bool(found.mask & self._roster.room)
 
-    def choose(self, of: TaskClass, now: float, session: str = "") -> Seat | None:
+    def choose(self, of: TaskClass, now: float) -> Seat | None:
         """The node for a task of this class at `now` (monotonic seconds); None when none has room."""
         found = self._candidates(of)
         if found is None:
@@ -100,13 +101,12 @@ class Seats:
         if not pool:
             return None
         preferred = of.requirements.preferred_nodes
-        for worker_id in sorted(preferred):
-            seat = self.by_id.get(worker_id)
-            if seat is not None and seat.state.bit & pool:
-                return seat
-        state = self._best(found, pool, now) or self.placement.choose(
-            found, PlacementRequest(of.type, session=session, may_wait=False), now
-        )
+        if preferred:
+            for worker_id in sorted(preferred):
+                seat = self.by_id.get(worker_id)
+                if seat is not None and seat.state.bit & pool:
+                    return seat
+        state = self._best(found, pool, now) or self.placement.choose(found, _request(of.type), now)
         return self.by_id[state.id] if state is not None else None
 
     def take(self, seat: Seat, task_id: str, attempt: int, task_type: str) -> None:
@@ -180,6 +180,11 @@ class Seats:
 
     def _resize(self, seat: Seat) -> None:
         seat.state.resize(seat.most, seat.weight)
+
+
+@lru_cache(1_000)
+def _request(task_type: str) -> PlacementRequest:
+    return PlacementRequest(task_type, may_wait=False)
 
 
 def _suits(of: TaskClass, worker: Worker) -> bool:

@@ -1,29 +1,27 @@
-"""Tasks as clients and nodes see them: looking, cancelling, replaying, reporting. Submitting is `intake`."""
+"""Tasks as clients and nodes see them: looking, cancelling, replaying. Submitting is `intake`, what nodes say of them
+`reporting`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from orchestrator.domain.errors import (
     Conflict,
     NotFound,
-    OrchestratorError,
-    StorageUnavailable,
 )
-from orchestrator.domain.task import lifecycle
-from orchestrator.domain.task.state import FINISHED, TaskState
-from orchestrator.domain.task.task import MAX_RESULT, Task
-from orchestrator.ports.ledger import Change, Counts, Ledger, TaskQuery, Verdict
+from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.task import Task
+from orchestrator.ports.ledger import Counts, Ledger, TaskQuery
 from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.carrier import HEARD_SECONDS, NodeCarrier
 from orchestrator.services.tasks.intake import Intake
 from orchestrator.services.tasks.large_results import NoOutputs, Outputs
-from orchestrator.services.tasks.scheduler import Done, Report, Scheduler, Watcher
-from orchestrator.services.tasks.writer import Answer
+from orchestrator.services.tasks.report import Report
+from orchestrator.services.tasks.reporting import Reporting
+from orchestrator.services.tasks.scheduler import Scheduler
 
 SHORTEST_WAIT = 0.05  # seconds of a pull: a task is written down before it is handed out
 RACES = 5  # lost against other replicas that change the same task, before a report is refused
@@ -40,15 +38,6 @@ class Explanation:
     ahead: int | None
 
 
-class Told(NamedTuple):
-    """What a node says of an attempt, as in `Tasks.report`."""
-
-    task_id: str
-    attempt: int | None
-    node: str
-    report: Report | None
-
-
 class Tasks:
     """The use cases. Nothing here waits for a task to finish."""
 
@@ -63,12 +52,11 @@ class Tasks:
     ) -> None:
         """`rand` gives uniform floats in [0, 1); `outputs` keeps large results."""
         self.intake = Intake(clock, ledger, scheduler, rand)
+        self.reporting = Reporting(clock, ledger, scheduler, carrier, outputs or NoOutputs(), self.get)
         self._clock = clock
         self._ledger = ledger
         self._scheduler = scheduler
         self._carrier = carrier
-        self._outputs = outputs or NoOutputs()
-        self.on_elsewhere: list[Watcher] = []  # called when a change of another process's task is durable
         self._polls: dict[str, int] = {}  # by node: how often it has asked
 
     # Looking
@@ -210,128 +198,3 @@ class Tasks:
             task = (await self._ledger.get([task_id])).get(task_id)
             return task is not None and task.state.active and task.attempt == attempt
         return True
-
-    # Reporting
-
-    async def report(self, task_id: str, attempt: int | None, node: str, report: Report | None) -> Task:
-        """What a node says of an attempt; None: it works on it. A report that comes a second time is answered like the
-        first. Raises NotFound, and Conflict for an attempt that is no longer the current one."""
-        if report is not None:
-            if report.result is not None and len(report.result) > MAX_RESULT:
-                return await self._report_large(task_id, attempt, node, report)
-            self._carrier.reported(node, task_id, attempt)
-        latest = self._scheduler.tasks.get(task_id)
-        if latest is None or (latest.state.active and latest.owner != self._scheduler.owner):
-            return await self._report_elsewhere(await self.get(task_id), attempt, node, report)
-        try:
-            current = _attempt(latest, attempt, node)
-            if report is None:
-                return await self._scheduler.started(task_id, current)
-            return await self._scheduler.report(task_id, current, report)
-        except Conflict:
-            pass  # another replica may have taken or changed the task: what the ledger holds decides
-        return await self._report_elsewhere(await self.get(task_id), attempt, node, report)
-
-    async def report_many(self, told: Sequence[Told]) -> list[Task | OrchestratorError]:
-        """The same for many, in one transaction as far as this process looks after the tasks."""
-        begun: dict[int, Task] = {}  # by place: what the task becomes
-        done: set[int] = set()
-        left = 0
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def ended(place: int) -> Done:
-            def end(answer: Answer) -> None:
-                nonlocal left
-                if answer is Verdict.DONE:
-                    done.add(place)
-                left -= 1
-                if not left and not written.done():
-                    written.set_result(None)
-
-            return end
-
-        for place, one in enumerate(told):
-            following = self._begin(one, ended(place))
-            if following is not None:
-                begun[place] = following
-                left += 1
-        rest = [place for place in range(len(told)) if place not in begun]
-        others = asyncio.gather(*(self._answered(told[place]) for place in rest))
-        if left:
-            await written
-        found: dict[int, Task | OrchestratorError] = {place: begun[place] for place in done}
-        found |= zip(rest, await others, strict=True)
-        late = [place for place in begun if place not in done]  # changed by others meanwhile
-        found |= zip(late, await asyncio.gather(*(self._answered(told[place]) for place in late)), strict=True)
-        return [found[place] for place in range(len(told))]
-
-    def _begin(self, one: Told, done: Done) -> Task | None:
-        """What a plain report makes of a task that is looked after here; None for any other, with which nothing is
-        done."""
-        task_id, attempt, node, report = one
-        task = self._scheduler.tasks.get(task_id)
-        if task is None or report is None or attempt is None or task.owner != self._scheduler.owner:
-            return None
-        if not task.state.active or task.attempt != attempt or len(report.result or b"") > MAX_RESULT:
-            return None
-        self._carrier.reported(node, task_id, attempt)
-        return self._scheduler.reported(task_id, attempt, report, done)
-
-    async def _answered(self, one: Told) -> Task | OrchestratorError:
-        try:
-            return await self.report(*one)
-        except OrchestratorError as error:
-            return error
-
-    async def _report_large(self, task_id: str, attempt: int | None, node: str, report: Report) -> Task:
-        """Keeps the result first, where the report counts."""
-        task = self._scheduler.tasks.get(task_id) or await self.get(task_id)
-        attempt = _attempt(task, attempt, node)
-        if not task.state.active or task.attempt != attempt:  # refused, or said before
-            return await self.report(task_id, attempt, node, report._replace(result=b"null"))
-        kept = await self._outputs.keep(task, attempt, report)
-        try:
-            return await self.report(task_id, attempt, node, kept)
-        except (Conflict, NotFound):
-            await self._outputs.forget(task, attempt)
-            raise
-
-    async def _report_elsewhere(self, task: Task, attempt: int | None, node: str, report: Report | None) -> Task:
-        """For a task that this process does not look after: it has finished, or another replica has it, which may
-        change it at the same moment."""
-        attempt = _attempt(task, attempt, node)
-        for _ in range(RACES):
-            following = self._told(task, attempt, report)
-            if following is task:
-                return task
-            [verdict] = await self._ledger.commit([Change(following, task.version, task.state)])
-            if verdict is Verdict.DONE:
-                for watcher in self.on_elsewhere:
-                    watcher(following, task)
-                return following
-            task = await self.get(task.id)
-        raise StorageUnavailable(f"task '{task.id}' changes all the time: try again")
-
-    def _told(self, task: Task, attempt: int, report: Report | None) -> Task:
-        """The task after the report; itself where that says nothing new. Raises Conflict."""
-        if task.attempt != attempt:
-            raise Conflict(f"attempt {attempt} of task '{task.id}' is not the current one")
-        if task.state in FINISHED:
-            said = TaskState.COMPLETED if report is not None and report.ok else TaskState.FAILED
-            if report is not None and task.state is said:
-                return task
-            raise Conflict(f"task '{task.id}' is {task.state}")
-        if not task.state.active:
-            raise Conflict(f"attempt {attempt} of task '{task.id}' is not the current one")
-        if report is None:
-            return task if task.state is TaskState.RUNNING else lifecycle.start(task, self._clock.wall())
-        return self._scheduler.after(task, report)
-
-
-def _attempt(task: Task, attempt: int | None, node: str) -> int:
-    """An old node names no attempt: it means the current one, if that is its own."""
-    if attempt is not None:
-        return attempt
-    if node and task.node and node != task.node:
-        raise Conflict(f"task '{task.id}' is no longer on node '{node}'")
-    return task.attempt

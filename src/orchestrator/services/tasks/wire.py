@@ -7,7 +7,7 @@ import msgspec
 from orchestrator.domain.storable import plain_text
 from orchestrator.domain.task.task import MAX_RESULT, Task
 from orchestrator.services.tasks.node_body import ReportBody, WireTask
-from orchestrator.services.tasks.scheduler import Report
+from orchestrator.services.tasks.report import Report
 
 ACCEPTED = frozenset({200, 201, 202})
 BUSY = frozenset({429, 503})

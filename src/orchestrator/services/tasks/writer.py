@@ -6,24 +6,55 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from orchestrator.domain.errors import OrchestratorError, StorageUnavailable
-from orchestrator.ports.ledger import Change, Ledger, Verdict
+from orchestrator.domain.task.change import Change
+from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.task import Task
+from orchestrator.ports.ledger import Ledger, Verdict
 
 AT_ONCE = 1_000  # changes in one transaction
 LONGEST_PAUSE = 5.0  # seconds between two tries to reach the ledger
 _log = logging.getLogger("orchestrator.tasks")
 
 Answer = Verdict | OrchestratorError
-Done = Callable[[Answer], None]
 
 
-@dataclass(slots=True)
-class _Waiting:
-    change: Change
-    done: Done
-    insists: bool
+class Listener:
+    """Hears what became of something."""
+
+    __slots__ = ()
+
+    def hear(self, answer: Answer) -> None:
+        raise NotImplementedError
+
+
+class Write(Change):
+    """A change that waits to be written. While the ledger is away, one that `insists` is tried again until it is known
+    what became of it; another one ends with StorageUnavailable."""
+
+    __slots__ = ("insists",)
+
+    def __init__(self, task: Task, expected: int = 0, before: TaskState | None = None, *, insists: bool = True) -> None:
+        super().__init__(task, expected, before)
+        self.insists = insists
+
+    def written(self, answer: Answer) -> None:
+        """Called with the verdict when the change is durable."""
+        raise NotImplementedError
+
+
+class Told(Write):
+    """A write that calls a function."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, task: Task, done: Callable[[Answer], None], *, insists: bool = True) -> None:
+        super().__init__(task, insists=insists)
+        self._done = done
+
+    def written(self, answer: Answer) -> None:
+        self._done(answer)
 
 
 class Writer:
@@ -31,17 +62,18 @@ class Writer:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Write] = []
+        self._some = False  # something waits
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def put(self, change: Change, done: Done, *, insists: bool = True) -> None:
-        """`done` is called with the verdict when the change is durable. While the ledger is away, a change that
-        `insists` is tried again until it is known what became of it; another one ends with StorageUnavailable."""
-        self._waiting.append(_Waiting(change, done, insists))
-        self._idle.clear()
-        self._more.set()
+    def put(self, write: Write) -> None:
+        self._waiting.append(write)
+        if not self._some:
+            self._some = True
+            self._idle.clear()
+            self._more.set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -50,6 +82,7 @@ class Writer:
             await asyncio.sleep(0)  # what is decided at this moment goes along: a new task with its node
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             if not self._waiting:
+                self._some = False
                 self._more.clear()
             await self._write(batch)
             if not self._waiting:
@@ -59,9 +92,9 @@ class Writer:
         """Returns when nothing waits any more."""
         await self._idle.wait()
 
-    async def _write(self, batch: list[_Waiting]) -> None:
+    async def _write(self, batch: list[Write]) -> None:
         try:
-            verdicts = await self._ledger.commit([one.change for one in batch])
+            verdicts = await self._ledger.commit(batch)
         except StorageUnavailable as error:
             await self._again(batch, error)
         except OrchestratorError as error:
@@ -70,7 +103,7 @@ class Writer:
             for one, verdict in zip(batch, verdicts, strict=True):
                 _tell(one, verdict)
 
-    async def _apart(self, batch: list[_Waiting], error: OrchestratorError) -> None:
+    async def _apart(self, batch: list[Write], error: OrchestratorError) -> None:
         """One change of the batch is refused: it must not take the others with it."""
         if len(batch) == 1:
             _tell(batch[0], error)
@@ -79,7 +112,7 @@ class Writer:
         await self._write(batch[:middle])
         await self._write(batch[middle:])
 
-    async def _again(self, batch: list[_Waiting], error: StorageUnavailable) -> None:
+    async def _again(self, batch: list[Write], error: StorageUnavailable) -> None:
         """The ledger is away. What was to be written may or may not be: that is found out when it is back."""
         for one in batch:
             if not one.insists:
@@ -91,16 +124,16 @@ class Writer:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
             try:
-                held = await self._ledger.get({one.change.task.id for one in left})
+                held = await self._ledger.get({one.task.spec.id for one in left})
                 missing = []
                 for one in left:
-                    there = held.get(one.change.task.id)
-                    if there is not None and there.version >= one.change.task.version:
-                        _tell(one, Verdict.DONE if there == one.change.task else Verdict.STALE)
+                    there = held.get(one.task.spec.id)
+                    if there is not None and there.version >= one.task.version:
+                        _tell(one, Verdict.DONE if there == one.task else Verdict.STALE)
                     else:
                         missing.append(one)
                 left = missing
-                verdicts = await self._ledger.commit([one.change for one in left]) if left else []
+                verdicts = await self._ledger.commit(left) if left else []
             except StorageUnavailable as failed:
                 error = failed
                 continue
@@ -109,9 +142,9 @@ class Writer:
             left = []
 
 
-def _tell(one: _Waiting, answer: Answer) -> None:
+def _tell(one: Write, answer: Answer) -> None:
     """What follows a change is not the writer's: where it breaks, the changes behind it are written all the same."""
     try:
-        one.done(answer)
+        one.written(answer)
     except Exception:  # noqa: BLE001 - the edge of a change: logged whole
-        _log.exception("bug", extra={"task_id": one.change.task.id})
+        _log.exception("bug", extra={"task_id": one.task.spec.id})

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 
 from orchestrator.bootstrap.seams import Seams
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import Worker
-from orchestrator.ports.ledger import Change, Counts, Ledger, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, Ledger, TaskQuery, Verdict
 from orchestrator.ports.upstream import Call, FetchResponse, Receiver, ResponseHead, Target, Upstream
 from orchestrator.services.tasks.keeper import LEASE
 from orchestrator.services.tasks.scheduler import Carrier

@@ -32,9 +32,10 @@ from orchestrator.adapters.sql.ledger.rows import (
 from orchestrator.adapters.sql.location import PostgresServer
 from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
 from orchestrator.domain.storable import is_key
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import LOWEST, Task
-from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
 
 if TYPE_CHECKING:
     import asyncpg

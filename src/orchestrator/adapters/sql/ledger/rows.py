@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from orchestrator.adapters.sql.ledger.documents import RestDocument, SpecDocument
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.requirements import Requirements, TaskClass
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.storable import check_progress, check_spec
 from orchestrator.domain.task.task import Backoff, OnDependencyFailure, Task, TaskSpec
-from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
 
 # Columns of both tables, in the order of `fixed` and `moving`.
 FIXED = ("id", "seq", "type", "principal", "priority", "input", "metadata", "requirements", "spec")
@@ -47,17 +48,17 @@ def chained(changes: Sequence[Change]) -> tuple[list[Change], list[int]]:
     What is submitted and handed out at the same moment is written once."""
     merged: list[Change] = []
     places: list[int] = []
-    latest: dict[str, int] = {}
+    latest: dict[int, int] = {}  # not by the tasks' ids: one that is submitted again may be another task
     for change in changes:
         task = change.task
-        place = latest.get(task.spec.id)
+        place = latest.get(id(task.spec))
         if place is not None and change.expected and not _is_ended(merged[place].before):
             earlier = merged[place].task
             if (earlier.version, earlier.state) == (change.expected, change.before) and not _is_ended(earlier.state):
-                merged[place] = merged[place]._replace(task=task)
+                merged[place] = Change(task, merged[place].expected, merged[place].before)
                 places.append(place)
                 continue
-        latest[task.spec.id] = len(merged)
+        latest[id(task.spec)] = len(merged)
         places.append(len(merged))
         merged.append(change)
     return merged, places

@@ -24,9 +24,10 @@ from orchestrator.adapters.sql.ledger.sqlite_write import COUNT, DROP_KEY, write
 from orchestrator.adapters.sql.location import SqliteFile
 from orchestrator.adapters.sql.sqlite_thread import SqliteThread
 from orchestrator.domain.storable import is_key
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import LOWEST, Task
-from orchestrator.ports.ledger import Change, Counts, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
 
 T = TypeVar("T")
 MOST_NAMES = 500  # ids in one query

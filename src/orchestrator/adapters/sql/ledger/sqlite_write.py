@@ -20,8 +20,9 @@ from orchestrator.adapters.sql.ledger.rows import (
     moving,
     unchained,
 )
+from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.task import Task
-from orchestrator.ports.ledger import Change, Verdict
+from orchestrator.ports.ledger import Verdict
 
 SIZES = (32, 8, 1)  # rows of a statement: few texts, or each would be parsed again
 

@@ -15,7 +15,7 @@ from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks.envelope import answer, described, service_of, tasks_router
 from orchestrator.services.tasks.node_body import ReportBody
-from orchestrator.services.tasks.tasks import Told
+from orchestrator.services.tasks.reporting import Told
 from orchestrator.services.tasks.wire import as_report, wire
 
 router = tasks_router("nodes")
@@ -88,7 +88,7 @@ async def report(request: Request, task_id: str, principal: Principal = REPORT) 
     body = _read(ReportBody, await request.body())
     service = service_of(request)
     told = _told(service, principal, task_id, body)
-    task: Task = await service.tasks.report(*told)
+    task: Task = await service.tasks.reporting.report(told.task_id, told.attempt, told.node, told.report)
     _heard(service, told)
     return answer(request, {"task_id": task.id, "status": task.state.value}, message="Result recorded")
 
@@ -106,7 +106,7 @@ async def report_many(request: Request, principal: Principal = REPORT) -> Respon
             places.append(place)
         except OrchestratorError as error:
             results[place] = _answered(one.task_id, error)
-    for place, one, found in zip(places, told, await service.tasks.report_many(told), strict=True):
+    for place, one, found in zip(places, told, await service.tasks.reporting.report_many(told), strict=True):
         results[place] = _answered(one.task_id, found)
         if isinstance(found, Task):
             _heard(service, one)
