@@ -56,6 +56,7 @@ MODULES = (
     "services/metrics/tally.py",
     "services/tasks/alarms.py",
     "services/tasks/carrier.py",
+    "services/tasks/carriers.py",
     "services/tasks/delivery.py",
     "services/tasks/events.py",
     "services/tasks/figures.py",
@@ -67,6 +68,7 @@ MODULES = (
     "services/tasks/seats.py",
     "services/tasks/submission.py",
     "services/tasks/timers.py",
+    "services/tasks/waits.py",
     "services/tasks/wire.py",
     "services/tasks/writer.py",
 )

@@ -131,17 +131,19 @@ def build_tasks(
     alone = not settings.database_url.startswith("postgres")  # no other process can use this ledger
     clock, ledger = fleet.clock, seams.ledger(storage.ledger)
     rand = random.Random(secrets.randbits(64)).random  # noqa: S311 - placement needs speed, not secrecy
-    writer = Writer(ledger)
+    owner = secrets.token_hex(8)
+    bulletin = Bulletin(clock.wall, storage.event_log, owner, alone=alone)
+    writer = Writer(ledger, bulletin)
     carrier, local = _carriers(settings, clock, seams.upstream(upstream), workers, handlers)
     carriers = seams.carrier(Carriers(carrier, local))
-    scheduler = Scheduler(clock, writer, _seats(settings, rand), carriers, owner=secrets.token_hex(8), rand=rand)
+    scheduler = Scheduler(clock, writer, _seats(settings, rand), carriers, owner=owner, rand=rand)
     large = LargeResults(scheduler, outputs)
     carrier.reports = local.reports = large
     local.on_change.append(scheduler.node_changed)
-    bulletin = Bulletin(clock.wall, storage.event_log, scheduler.owner, alone=alone)
     waits = Waits(ledger, alone=alone)
     figures = Figures(clock.wall, ledger.counts, workers.all, fleet.nodes)
-    scheduler.on_change += [bulletin.task, waits.task, figures.task, _counter(workers)]
+    scheduler.on_change += [figures.task, _counter(workers)]
+    scheduler.on_end.append(waits.task)
     _hear_of_workers(workers, local, carrier, scheduler, bulletin, figures)
     tasks = Tasks(clock, ledger, scheduler, carrier, rand, outputs)
     tasks.intake.defaults = values.task_defaults(settings)

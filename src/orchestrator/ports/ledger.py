@@ -15,6 +15,7 @@ from typing import Protocol
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
+from orchestrator.ports.event_log import EventBatch
 
 
 class Verdict(StrEnum):
@@ -45,13 +46,22 @@ class Counts:
     ended: Mapping[TaskState, int] = field(default_factory=dict)
 
 
+class News(Protocol):
+    """The events that tell of changes, to be written in the same transaction."""
+
+    number: int  # that they are written under; 0: they are not
+
+    def of(self, verdicts: Sequence[Verdict]) -> EventBatch | None:
+        """Those of the changes that are made. Called at most once, by any thread."""
+
+
 class Ledger(Protocol):
     """Every method raises StorageUnavailable when the database cannot be reached; the changes are then not made, or
     were made and the answer is lost."""
 
-    async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+    async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
         """Writes the changes in one durable transaction, in their order; a verdict for each. What is late or there
-        already is left out, everything else is written."""
+        already is left out, everything else is written. `news` goes along where events are in the same file."""
 
     async def get(self, ids: Collection[str]) -> dict[str, Task]:
         """The tasks of these ids that exist, finished or not."""

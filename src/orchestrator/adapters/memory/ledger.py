@@ -11,7 +11,7 @@ from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.storable import check_progress, check_spec
 from orchestrator.domain.task.task import Task
-from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict
 
 
 class MemoryLedger:
@@ -26,7 +26,7 @@ class MemoryLedger:
         self._now: Counter[TaskState] = Counter()
         self._ended: Counter[TaskState] = Counter()
 
-    async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+    async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
         for change in changes:
             check_progress(change.task)
             if change.expected == 0:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from orchestrator.adapters.sql.location import PostgresServer, SqliteFile
+from orchestrator.adapters.sql.sqlite_thread import PRAGMAS
 from orchestrator.domain.errors import ConfigurationError, Conflict, InvalidRequest, StorageUnavailable
 
 BUSY_TIMEOUT = 10.0  # seconds that a writer waits for another process's transaction
@@ -123,7 +124,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver starts no transaction by itself: `_begin_sqlite` does
     cursor = connection.cursor()
     try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in (*PRAGMAS, "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
     finally:
         cursor.close()

@@ -6,13 +6,14 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orchestrator.adapters.sql.location import SqliteFile
 from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
 
 T = TypeVar("T")
-LOG = 8_000  # pages of the write-ahead log before they go to their places: pages that change often go there once
+BEGIN = "BEGIN IMMEDIATE"  # of what writes
+PRAGMAS = ("journal_mode=WAL", "wal_autocheckpoint=0")  # `Checkpoints` does that, and no commit has to
 
 
 class SqliteThread:
@@ -22,43 +23,40 @@ class SqliteThread:
         """`timeout` is how long (seconds) a write waits for another process's transaction."""
         self._location = location
         self._timeout = timeout
-        self._pragmas = ("journal_mode=WAL", f"wal_autocheckpoint={LOG}", *pragmas)
+        self._pragmas = (*PRAGMAS, *pragmas)
         self._pool = ThreadPoolExecutor(1, name)
         self._connection: sqlite3.Connection | None = None
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """In one transaction. Raises StorageUnavailable."""
-        return await self._run("BEGIN", work)
+        return await self.use(lambda connection: transaction(connection, lambda: work(connection), "BEGIN"))
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The same for what writes."""
-        return await self._run("BEGIN IMMEDIATE", work)
+        return await self.use(lambda connection: transaction(connection, lambda: work(connection)))
+
+    async def ask(self, statement: str) -> tuple[Any, ...]:
+        """The first row of what a statement says, without a transaction. Raises StorageUnavailable."""
+        return await self.use(lambda connection: tuple(connection.execute(statement).fetchone()))
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._pool, self._disconnect)
         self._pool.shutdown(wait=True)
 
-    async def _run(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Without a transaction; what is begun one after the other is done in that order. Raises StorageUnavailable."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._transaction, begin, work)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, work)
         except sqlite3.Error as error:
             if "file is not a database" in str(error):
                 raise ConfigurationError(f"{self._location}: this file is not a SQLite database") from error
             raise StorageUnavailable(f"{self._location}: {error}") from error
 
-    def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection
         if connection is None:
             connection = self._connection = self._connect()
-        connection.execute(begin)
-        try:
-            found = work(connection)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return found
+        return work(connection)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -80,3 +78,15 @@ class SqliteThread:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def transaction(connection: sqlite3.Connection, work: Callable[[], T], begin: str = BEGIN) -> T:
+    connection.execute(begin)
+    try:
+        found = work()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import sqlalchemy as sa
 
@@ -13,6 +13,7 @@ from orchestrator.adapters.sql.aliases import SqlAliases
 from orchestrator.adapters.sql.artifacts import SqlArtifacts, SqlUploads
 from orchestrator.adapters.sql.bans import SqlBans
 from orchestrator.adapters.sql.breakers import SqlBreakers
+from orchestrator.adapters.sql.checkpoints import Checkpoints
 from orchestrator.adapters.sql.database import BUSY_TIMEOUT, Database, open_database
 from orchestrator.adapters.sql.event_log import PostgresEventLog, SqliteEventLog
 from orchestrator.adapters.sql.history import SqlHistory
@@ -131,7 +132,9 @@ async def open_sql_storage(url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> A
     async with open_database(location, busy_timeout) as database:
         ledger: SqliteLedger | PostgresLedger
         event_log: SqliteEventLog | PostgresEventLog
+        checkpoints: Checkpoints | None = None
         if isinstance(location, SqliteFile):
+            checkpoints = Checkpoints(location, busy_timeout, database.turn)
             ledger = SqliteLedger(location, busy_timeout, database.turn)
             event_log = SqliteEventLog(database, location, busy_timeout)
         else:
@@ -140,7 +143,8 @@ async def open_sql_storage(url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> A
         try:
             storage = SqlStorage(database, ledger, event_log)
             await storage.upgrade()
-            yield storage
+            async with nullcontext() if checkpoints is None else checkpoints.kept():
+                yield storage
         finally:
             await event_log.close()
             await ledger.close()

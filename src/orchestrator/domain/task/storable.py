@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import isfinite
+from typing import Final
 
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.storable import INTEGER_LIMIT, KEY_LIMIT, is_key, is_text
 from orchestrator.domain.task.requirements import TaskClass
+from orchestrator.domain.task.state import FINISHED
 from orchestrator.domain.task.task import LOWEST, MAX_RESULT, Task, TaskSpec
 
+SMALL: Final = 1 << 40
 _NUMBERS = "a number is not finite or does not fit 64 bits"
 _TEXT = "text holds a NUL character, an unpaired surrogate or bytes that are not UTF-8"
 
@@ -18,9 +21,11 @@ def check_spec(spec: TaskSpec) -> None:
     """Raises `InvalidRequest` when a database would refuse or alter what was submitted."""
     _check_class(spec.of)
     _keys(spec.id, spec.type, spec.principal, spec.idempotency_key)
-    _texts(spec.callback_url, *spec.dependencies)
-    for document in (spec.input, spec.metadata, spec.requirements):
-        _document(document)
+    if spec.callback_url or spec.dependencies:
+        _texts(spec.callback_url, *spec.dependencies)
+    _document(spec.input)
+    _document(spec.metadata)
+    _document(spec.requirements)
     if not 1 <= spec.priority <= LOWEST:
         raise InvalidRequest(f"priority is from 1 to {LOWEST}")
     _finite(spec.created_at, spec.timeout, spec.backoff.base, spec.backoff.most, spec.deadline, spec.not_before)
@@ -40,18 +45,32 @@ def _check_class(of: TaskClass) -> None:
 def check_progress(task: Task) -> None:
     """Raises `InvalidRequest` when a database would refuse or alter what became of the task."""
     _keys(task.spec.id, task.node, task.owner)
-    _texts(task.error, task.note, task.agent, *task.waiting_for)
-    _finite(task.wake_at, task.assigned_at, task.started_at, task.finished_at, task.progress)
-    _whole(task.version, task.attempt, task.retries, task.replays)
-    if task.state.finished and task.finished_at is None:
-        raise InvalidRequest("a finished task has no time at which it finished")
-    if not task.state.finished and (task.finished_at, task.result, task.performance) != (None, None, None):
+    if task.error or task.note or task.agent or task.waiting_for:
+        _texts(task.error, task.note, task.agent, *task.waiting_for)
+    _moment(task.wake_at)
+    _moment(task.assigned_at)
+    _moment(task.started_at)
+    _moment(task.finished_at)
+    _moment(task.progress)
+    if not (
+        _is_small(task.version) and _is_small(task.attempt) and _is_small(task.retries) and _is_small(task.replays)
+    ):
+        _whole(task.version, task.attempt, task.retries, task.replays)
+    if task.state in FINISHED:
+        if task.finished_at is None:
+            raise InvalidRequest("a finished task has no time at which it finished")
+    elif task.finished_at is not None or task.result is not None or task.performance is not None:
         raise InvalidRequest("a task that has not finished has a result")
-    for document in (task.result, task.performance):
-        if document is not None:
-            if len(document) > MAX_RESULT:
-                raise InvalidRequest(f"a result is over {MAX_RESULT} bytes")
-            _document(document)
+    if task.result is not None:
+        _result(task.result)
+    if task.performance is not None:
+        _result(task.performance)
+
+
+def _result(document: bytes) -> None:
+    if len(document) > MAX_RESULT:
+        raise InvalidRequest(f"a result is over {MAX_RESULT} bytes")
+    _document(document)
 
 
 def _keys(*keys: str) -> None:
@@ -90,6 +109,16 @@ def _finite(*numbers: float | None) -> None:
     for number in numbers:
         if number is not None and not isfinite(number):
             raise InvalidRequest(_NUMBERS)
+
+
+def _moment(number: float | None) -> None:
+    if number is not None and not isfinite(number):
+        raise InvalidRequest(_NUMBERS)
+
+
+def _is_small(number: int) -> bool:
+    """Whether a look tells that it fits; nearly all do."""
+    return 0 <= number < SMALL
 
 
 def _whole(*numbers: int) -> None:

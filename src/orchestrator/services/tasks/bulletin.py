@@ -100,6 +100,8 @@ class Bulletin:
         self._closing = False
         self._took = 0.0  # seconds that the last batch took to be written
         self._writer: asyncio.Task[bool] | None = None
+        self._writing = False  # what no longer waits is not written yet
+        self._riding: asyncio.Task[None] | None = None
 
     @property
     def last(self) -> int:
@@ -119,13 +121,42 @@ class Bulletin:
         self._waiting.append(record)
         self._some.set()
 
+    def tell_all(self, records: list[Record]) -> None:
+        """As `Outbox` has it."""
+        if self._lost or len(self._waiting) + len(records) > MOST_WAITING:
+            for record in records:
+                self.tell(record)
+        elif records:
+            self._told += len(records)
+            self._waiting += records
+            self._some.set()
+
     def _tell_lost(self) -> None:
         self._overflowed = True
         self._waiting.append((MISSED, self._wall(), TOO_MANY, self._lost))
         self._lost = 0
 
+    def rides(self) -> bool:
+        """As `Outbox` has it."""
+        return bool(self._following) and not self._waiting and not self._writing and self._writer is not None
+
+    def at(self) -> float:
+        """As `Outbox` has it."""
+        return self._wall()
+
+    def rode(self, number: int, records: list[Record]) -> None:
+        """As `Outbox` has it."""
+        batch = _Batch(number, records, self._told + 1)
+        self._told += len(records)
+        self._written += len(records)
+        if number == self._last + 1 and not self._advancing.locked():
+            self._keep(batch)
+            self._heard()
+        else:
+            self._riding = asyncio.create_task(self._advance(number, batch))
+
     def task(self, new: Task, old: Task | None) -> None:
-        """A watcher of `Scheduler.on_change`."""
+        """A watcher of `Reporting.on_elsewhere`: another process's task was changed here."""
         record = task_record(new, old, self._wall())
         if record is not None:
             self.tell(record)
@@ -199,8 +230,10 @@ class Bulletin:
             if self._lost and len(self._waiting) < AT_ONCE:
                 self._tell_lost()
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            self._writing = True
             if batch and not await self._write(batch):
                 return False
+            self._writing = False
             if self._closing and not self._waiting:
                 return True
 
@@ -242,12 +275,15 @@ class Bulletin:
         async with self._advancing:
             if number == self._last + 1:
                 self._keep(batch)
-                self._changed.set()
             elif number == 0 or number > self._last:  # others have told something before it
                 try:
                     await self._catch_up()
                 except StorageUnavailable as error:
                     _log.debug("events_not_read", extra={"error": error.message})
+        self._heard()
+
+    def _heard(self) -> None:
+        self._changed.set()
         for listener in self.on_written:
             listener()
 

@@ -81,16 +81,16 @@ class _BegunAgain(Write):
 class _Step(Write):
     """A change of a task on its way to the ledger."""
 
-    __slots__ = ("_listener", "_old", "_scheduler")
+    __slots__ = ("_listener", "_scheduler")
 
     def __init__(self, scheduler: Scheduler, old: Task, new: Task, listener: Listener | None) -> None:
-        super().__init__(new, old.version, old.state)
+        super().__init__(new, old)
         self._scheduler = scheduler
-        self._old = old
         self._listener = listener
 
     def written(self, answer: Answer) -> None:
-        self._scheduler.changed(self.task, self._old, answer)
+        if self.old is not None:
+            self._scheduler.changed(self.task, self.old, answer)
         if self._listener is not None:
             self._listener.hear(answer)
 

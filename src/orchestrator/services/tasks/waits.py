@@ -28,7 +28,7 @@ class Waits:
         self.count = 0  # callers that wait now
 
     def task(self, new: Task, old: Task | None) -> None:
-        """A watcher of `Scheduler.on_change`."""
+        """A watcher of `Scheduler.on_end`."""
         if new.state.finished and new.spec.id in self._waiting:
             self._wake(new.spec.id)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from orchestrator.domain.errors import OrchestratorError, StorageUnavailable
 from orchestrator.domain.task.change import Change
-from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
+from orchestrator.ports.event_log import EventBatch
 from orchestrator.ports.ledger import Ledger, Verdict
+from orchestrator.services.tasks.events import Record, packed, task_record
 
 AT_ONCE = 1_000  # changes in one transaction
 LONGEST_PAUSE = 5.0  # seconds between two tries to reach the ledger
@@ -30,13 +32,14 @@ class Listener:
 
 
 class Write(Change):
-    """A change that waits to be written. While the ledger is away, one that `insists` is tried again until it is known
-    what became of it; another one ends with StorageUnavailable."""
+    """A change that waits to be written, from `old` to `task`. While the ledger is away, one that `insists` is tried
+    again until it is known what became of it; another one ends with StorageUnavailable."""
 
-    __slots__ = ("insists",)
+    __slots__ = ("insists", "old")
 
-    def __init__(self, task: Task, expected: int = 0, before: TaskState | None = None, *, insists: bool = True) -> None:
-        super().__init__(task, expected, before)
+    def __init__(self, task: Task, old: Task | None = None, *, insists: bool = True) -> None:
+        super().__init__(task, old.version if old is not None else 0, old.state if old is not None else None)
+        self.old = old
         self.insists = insists
 
     def written(self, answer: Answer) -> None:
@@ -57,11 +60,44 @@ class Told(Write):
         self._done(answer)
 
 
+class Outbox(Protocol):
+    """What is told to the world of changes that are written."""
+
+    def rides(self) -> bool:
+        """Whether events are wanted soon, and none wait that were told before: then they may go with the changes."""
+
+    def at(self) -> float:
+        """This moment, in seconds since the epoch."""
+
+    def tell_all(self, records: list[Record]) -> None:
+        """Has events written down later."""
+
+    def rode(self, number: int, records: list[Record]) -> None:
+        """These were written with changes, under this number."""
+
+
+class _News:
+    """`News` of what is written."""
+
+    __slots__ = ("_at", "_batch", "number", "records")
+
+    def __init__(self, batch: Sequence[Write], at: float) -> None:
+        self.number = 0
+        self.records: list[Record] = []
+        self._batch = batch
+        self._at = at
+
+    def of(self, verdicts: Sequence[Verdict]) -> EventBatch | None:
+        self.records = _records(self._batch, verdicts, self._at)
+        return EventBatch(0, self._at, len(self.records), packed(self.records)) if self.records else None
+
+
 class Writer:
     """One per process. Changes are written in the order in which they were put."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, outbox: Outbox | None = None) -> None:
         self._ledger = ledger
+        self._outbox = outbox
         self._waiting: list[Write] = []
         self._some = False  # something waits
         self._more = asyncio.Event()
@@ -93,15 +129,27 @@ class Writer:
         await self._idle.wait()
 
     async def _write(self, batch: list[Write]) -> None:
+        outbox = self._outbox
+        news = _News(batch, outbox.at()) if outbox is not None and outbox.rides() else None
         try:
-            verdicts = await self._ledger.commit(batch)
+            verdicts = await self._ledger.commit(batch, news) if news is not None else await self._ledger.commit(batch)
         except StorageUnavailable as error:
             await self._again(batch, error)
         except OrchestratorError as error:
             await self._apart(batch, error)
         else:
-            for one, verdict in zip(batch, verdicts, strict=True):
-                _tell(one, verdict)
+            self._end(batch, verdicts, news)
+
+    def _end(self, batch: Sequence[Write], verdicts: Sequence[Verdict], news: _News | None = None) -> None:
+        for one, verdict in zip(batch, verdicts, strict=True):
+            _tell(one, verdict)
+        outbox = self._outbox
+        if outbox is None:
+            return
+        if news is not None and news.number:
+            outbox.rode(news.number, news.records)
+            return
+        outbox.tell_all(_records(batch, verdicts, outbox.at()))
 
     async def _apart(self, batch: list[Write], error: OrchestratorError) -> None:
         """One change of the batch is refused: it must not take the others with it."""
@@ -125,21 +173,30 @@ class Writer:
             pause = min(pause * 2, LONGEST_PAUSE)
             try:
                 held = await self._ledger.get({one.task.spec.id for one in left})
-                missing = []
+                known, missing = [], []
                 for one in left:
                     there = held.get(one.task.spec.id)
                     if there is not None and there.version >= one.task.version:
-                        _tell(one, Verdict.DONE if there == one.task else Verdict.STALE)
+                        known.append((one, Verdict.DONE if there == one.task else Verdict.STALE))
                     else:
                         missing.append(one)
+                self._end([one for one, _ in known], [verdict for _, verdict in known])
                 left = missing
                 verdicts = await self._ledger.commit(left) if left else []
             except StorageUnavailable as failed:
                 error = failed
                 continue
-            for one, verdict in zip(left, verdicts, strict=True):
-                _tell(one, verdict)
+            self._end(left, verdicts)
             left = []
+
+
+def _records(batch: Sequence[Write], verdicts: Sequence[Verdict], at: float) -> list[Record]:
+    found: list[Record] = []
+    for one, verdict in zip(batch, verdicts, strict=True):
+        record = task_record(one.task, one.old, at) if verdict is Verdict.DONE else None
+        if record is not None:
+            found.append(record)
+    return found
 
 
 def _tell(one: Write, answer: Answer) -> None:

@@ -10,7 +10,7 @@ from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import Worker
-from orchestrator.ports.ledger import Counts, Ledger, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, Ledger, News, TaskQuery, Verdict
 from orchestrator.ports.upstream import Call, FetchResponse, Receiver, ResponseHead, Target, Upstream
 from orchestrator.services.tasks.keeper import LEASE
 from orchestrator.services.tasks.scheduler import Carrier
@@ -37,7 +37,7 @@ class FailingLedger:
         self._ledger = ledger
         self._point = point
 
-    async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+    async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
         point = self._point
         point.reached("ledger.before-commit")
         kinds = [_kind(change) for change in changes]
@@ -45,7 +45,7 @@ class FailingLedger:
             point.reached(f"{kind}.before-record", kinds.count(kind))
         if point.due("ledger.in-commit"):
             asyncio.get_running_loop().call_later(INTO, point.strike)
-        verdicts = await self._ledger.commit(changes)
+        verdicts = await self._ledger.commit(changes, news)
         point.reached("ledger.after-commit")
         point.reached("submit.before-answer", kinds.count("submit"))
         for kind in ("assign", "start", "report", "release"):

@@ -46,9 +46,14 @@ class SqliteEventLog(EventRows):
         def write(connection: sqlite3.Connection) -> int:
             if not connection.execute(TURN, (owner, serial, batch.at)).rowcount:
                 return 0
-            [number] = connection.execute(COUNT, (len(batch.body),)).fetchone()
-            connection.execute(ADD, (number, batch.at, batch.count, batch.body))
-            return int(number)
+            return add_batch(connection, batch)
 
         async with self._database.turn or nullcontext():
             return await self._thread.write(write)
+
+
+def add_batch(connection: sqlite3.Connection, batch: EventBatch) -> int:
+    """Within a transaction; the batch's number."""
+    [number] = connection.execute(COUNT, (len(batch.body),)).fetchone()
+    connection.execute(ADD, (number, batch.at, batch.count, batch.body))
+    return int(number)

@@ -35,7 +35,7 @@ from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import LOWEST, Task
-from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict
 
 if TYPE_CHECKING:
     import asyncpg
@@ -192,7 +192,7 @@ class PostgresLedger:
             except TimeoutError:
                 pool.terminate()
 
-    async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+    async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
         merged, places = chained(changes)
         check(merged)
 

@@ -20,14 +20,14 @@ from orchestrator.adapters.sql.ledger.rows import (
     searched,
     task_of,
 )
-from orchestrator.adapters.sql.ledger.sqlite_write import COUNT, DROP_KEY, write
+from orchestrator.adapters.sql.ledger.sqlite_write import DROP_KEY, count, write
 from orchestrator.adapters.sql.location import SqliteFile
 from orchestrator.adapters.sql.sqlite_thread import SqliteThread
 from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import LOWEST, Task
-from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict
 
 T = TypeVar("T")
 MOST_NAMES = 500  # ids in one query
@@ -78,10 +78,12 @@ class SqliteLedger:
     async def close(self) -> None:
         await asyncio.gather(self._writer.close(), self._reader.close())
 
-    async def commit(self, changes: Sequence[Change]) -> list[Verdict]:
+    async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
         merged, places = chained(changes)
         check(merged)
-        return await self._write(lambda connection: write(connection, changes, merged, places)) if changes else []
+        if not changes:
+            return []
+        return await self._write(lambda connection: write(connection, changes, merged, places, news))
 
     async def get(self, ids: Collection[str]) -> dict[str, Task]:
         wanted = [task_id for task_id in ids if is_key(task_id)]
@@ -141,7 +143,7 @@ class SqliteLedger:
             rows = connection.execute(PRUNE, (state.value, through, limit)).fetchall()
             connection.executemany(DROP_KEY, keys_of(rows))
             if rows:
-                connection.execute(COUNT, (state.value, -len(rows), 0))
+                connection.execute(count(1), (state.value, -len(rows), 0))
             return len(rows)
 
         return await self._write(prune)

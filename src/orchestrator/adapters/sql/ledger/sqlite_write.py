@@ -1,5 +1,5 @@
-"""Writes changes of tasks into SQLite, many rows a statement: most of what a row costs is the call, and with each call
-the thread has to wait for its turn among the others of the process.
+"""Writes changes of tasks into SQLite, many rows a statement and few statements a transaction: with each the thread has
+to wait for its turn among the others of the process, which is most of what it costs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from orchestrator.adapters.sql.event_log.sqlite import add_batch
 from orchestrator.adapters.sql.ledger.rows import (
     ALL,
     ENDED,
@@ -20,24 +21,20 @@ from orchestrator.adapters.sql.ledger.rows import (
     moving,
     unchained,
 )
+from orchestrator.adapters.sql.sqlite_thread import BEGIN
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.task import Task
-from orchestrator.ports.ledger import Verdict
+from orchestrator.ports.ledger import News, Verdict
 
-SIZES = (32, 8, 1)  # rows of a statement: few texts, or each would be parsed again
+SIZES = (64, 32, 16, 8, 4, 3, 2, 1)  # rows of a statement: few texts, or each would be parsed again
 
 # The text between the braces is made of this package's own names.
 ADD_KEY = "INSERT INTO task_keys (principal, key, task) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 DROP_KEY = "DELETE FROM task_keys WHERE principal = ? AND key = ?"
-CHANGE = f"UPDATE tasks SET {', '.join(f'{name} = ?' for name in MOVING)} WHERE id = ? AND version = ? AND state = ?"  # noqa: S608
 REPLAY = f"""
 INSERT INTO tasks ({", ".join(ALL)}) SELECT {", ".join(FIXED)}, {", ".join("?" * len(MOVING))}
 FROM tasks_finished WHERE id = ? AND version = ? AND state = ?"""  # noqa: S608
 REMOVE_FINISHED = "DELETE FROM tasks_finished WHERE id = ?"
-COUNT = """
-INSERT INTO task_counts (owner, state, now, ended) VALUES ('', ?, ?, ?)
-ON CONFLICT (owner, state) DO UPDATE SET now = now + excluded.now, ended = ended + excluded.ended"""
-
 Row = tuple[Any, ...]
 
 
@@ -72,25 +69,52 @@ FROM (VALUES {_values(changing + 3, rows)}) AS v CROSS JOIN tasks t ON {held}"""
 
 
 @lru_cache(len(SIZES))
+def _change(rows: int) -> str:
+    new = ", ".join(f"{name} = v.column{place}" for place, name in enumerate(MOVING, 1))
+    held = " AND ".join(
+        f"t.{name} = v.column{len(MOVING) + place}" for place, name in enumerate(("id", "version", "state"), 1)
+    )
+    return f"UPDATE tasks AS t SET {new} FROM (VALUES {_values(len(MOVING) + 3, rows)}) AS v WHERE {held}"  # noqa: S608
+
+
+@lru_cache(20)
+def count(rows: int) -> str:
+    return f"""
+INSERT INTO task_counts (owner, state, now, ended) VALUES {", ".join(["('', ?, ?, ?)"] * rows)}
+ON CONFLICT (owner, state) DO UPDATE SET now = now + excluded.now, ended = ended + excluded.ended"""  # noqa: S608
+
+
+@lru_cache(len(SIZES))
 def _remove(rows: int) -> str:
     return f"DELETE FROM tasks WHERE id IN ({', '.join('?' * rows)})"  # noqa: S608
 
 
 def write(
-    connection: sqlite3.Connection, changes: Sequence[Change], merged: Sequence[Change], places: Sequence[int]
+    connection: sqlite3.Connection,
+    changes: Sequence[Change],
+    merged: Sequence[Change],
+    places: Sequence[int],
+    news: News | None = None,
 ) -> list[Verdict]:
     """Within a transaction. A verdict for each; `merged` and `places` are what `chained` makes of the changes."""
     cursor = connection.cursor()
     if _all_written(cursor, merged):
         verdicts = [Verdict.DONE] * len(changes)
     else:
+        cursor.execute("ROLLBACK")
+        cursor.execute(BEGIN)
         verdicts = unchained([_write_one(cursor, change) for change in merged], places)
-    cursor.executemany(COUNT, deltas(changes, verdicts))
+    counted = deltas(changes, verdicts)
+    if counted:
+        cursor.execute(count(len(counted)), [value for row in counted for value in row])
+    batch = news.of(verdicts) if news is not None else None
+    if news is not None and batch is not None:
+        news.number = add_batch(connection, batch)
     return verdicts
 
 
 def _all_written(cursor: sqlite3.Cursor, changes: Sequence[Change]) -> bool:
-    """Whether all of the changes could be made. If not none is made: which of them cannot must be found out."""
+    """Whether all of the changes could be made. If not, it must be found out anew which of them can."""
     adds: list[Row] = []
     finishes: list[Row] = []
     moves: list[Row] = []
@@ -111,18 +135,13 @@ def _all_written(cursor: sqlite3.Cursor, changes: Sequence[Change]) -> bool:
             moves.append((*moving(task), *_held(change)))
     if len({change.task.spec.id for change in changes}) < len(changes):
         return False
-    cursor.execute("SAVEPOINT together")
-    done = (
+    return (
         (not keys or cursor.executemany(ADD_KEY, keys).rowcount == len(keys))
         and _count(cursor, _add, adds) == len(adds)
         and _count(cursor, _finish, finishes) == len(finishes)
         and _count(cursor, _remove, [row[-3:-2] for row in finishes]) == len(finishes)
-        and (not moves or cursor.executemany(CHANGE, moves).rowcount == len(moves))
+        and _count(cursor, _change, moves) == len(moves)
     )
-    if not done:
-        cursor.execute("ROLLBACK TO together")
-    cursor.execute("RELEASE together")
-    return done
 
 
 def _count(cursor: sqlite3.Cursor, statement: Callable[[int], str], rows: Sequence[Row]) -> int:
@@ -154,7 +173,7 @@ def _write_one(cursor: sqlite3.Cursor, change: Change) -> Verdict:
         if done:
             cursor.execute(REMOVE_FINISHED, (task.spec.id,))
     else:
-        done = cursor.execute(CHANGE, (*moving(task), *_held(change))).rowcount
+        done = _count(cursor, _change, [(*moving(task), *_held(change))])
     return Verdict.DONE if done else Verdict.STALE
 
 

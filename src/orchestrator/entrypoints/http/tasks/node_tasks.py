@@ -100,16 +100,20 @@ async def report_many(request: Request, principal: Principal = REPORT) -> Respon
     service = service_of(request)
     results: list[dict[str, Any]] = [{}] * len(body.results)
     places, told = [], []
+    checked: set[str] = set()
     for place, one in enumerate(body.results):
         try:
-            told.append(_told(service, principal, one.task_id or "", one))
+            told.append(_told(service, principal, one.task_id or "", one, checked))
             places.append(place)
         except OrchestratorError as error:
             results[place] = _answered(one.task_id, error)
+    heard: dict[str, Told] = {}
     for place, one, found in zip(places, told, await service.tasks.reporting.report_many(told), strict=True):
         results[place] = _answered(one.task_id, found)
         if isinstance(found, Task):
-            _heard(service, one)
+            heard[one.node] = one
+    for one in heard.values():
+        _heard(service, one)
     return answer(request, {"results": results})
 
 
@@ -138,12 +142,17 @@ def _answered(task_id: str | None, found: Task | OrchestratorError) -> dict[str,
     return {"success": False, "task_id": task_id, "error": found.message, "code": found.code}
 
 
-def _told(service: HttpService, principal: Principal, task_id: str, body: ReportBody) -> Told:
-    """Raises InvalidRequest, Forbidden."""
+def _told(
+    service: HttpService, principal: Principal, task_id: str, body: ReportBody, checked: set[str] | None = None
+) -> Told:
+    """`checked` are nodes for which the principal may speak. Raises InvalidRequest, Forbidden."""
     if not task_id:
         raise InvalidRequest("task_id is required")
     node = body.node_id or ""
-    _check_node(service, principal, node)
+    if checked is None or node not in checked:
+        _check_node(service, principal, node)
+    if checked is not None:
+        checked.add(node)
     found = as_report(body)
     if found is None and body.status not in ("running", "started", "active"):
         raise InvalidRequest("status: completed, failed, released or running", details={"field": "status"})
