@@ -152,9 +152,6 @@ def build_tasks(
     wakening = _wakening(settings, storage, scheduler, keeper, waits, bulletin)
     if wakening is not None:
         tasks.reporting.on_elsewhere.append(wakening.task)
-    events = EventRetention(
-        storage.event_log, bulletin, values.event_rules(settings), clock.wall, scheduler.owner, alone=alone
-    )
     retention = TaskRetention(storage.task_archive, values.keep_rules(settings), clock.wall)
     schedules = Schedules(storage.schedules, CronSimCalendar(), tasks, clock.wall, lambda: secrets.token_hex(6))
     webhooks = _webhooks(settings, storage, upstream, clock, rand, scheduler)
@@ -173,7 +170,7 @@ def build_tasks(
         workers,
         schedules,
         webhooks,
-        events,
+        EventRetention(storage.event_log, bulletin, values.event_rules(settings), clock.wall, owner, alone=alone),
         waits,
         TaskLogs(storage.task_logs, bulletin, values.log_rules(settings), clock.wall),
         wakening,
