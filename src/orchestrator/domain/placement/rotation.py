@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import accumulate
 
 from orchestrator.domain.placement.bits import lowest, members
@@ -104,14 +104,15 @@ class WeightedRoundRobin(Policy):
                 heappush(heap, (max(strides.parked_at.pop(index), strides.clock), self.rand(), index))
             strides.parked ^= back
         while heap:
-            turn, _, index = heappop(heap)
-            if not pool >> index & 1:
-                strides.parked |= 1 << index
+            turn, _, index = heap[0]
+            node = candidates.nodes[candidates.positions[index]]
+            if not pool & node.bit:
+                heappop(heap)
+                strides.parked |= node.bit
                 strides.parked_at[index] = turn
                 continue
-            node = candidates.nodes[candidates.positions[index]]
             strides.clock = turn
-            heappush(heap, (turn + self.stride(node), self.rand(), index))
+            heapreplace(heap, (turn + self.stride(node), self.rand(), index))
             return node
         return None
 

@@ -77,7 +77,8 @@ class Workers:
     # What others look at
 
     def all(self) -> Mapping[str, Worker]:
-        """The workers as they are now, by id: a live view. Counters and measurements are up to a second behind."""
+        """The workers as they are now, by id: a live view. Counters and measurements are up to a second behind, of many
+        workers up to some seconds."""
         return self._view
 
     def get(self, worker_id: str) -> Worker:
@@ -188,7 +189,8 @@ class Workers:
         while True:
             await sleep(min(1.0, self.rules.timeout / 4.0))
             self.look()
-            await self._fold_in_parts()
+            for worker_id in list(self._counted)[:PART]:
+                self._fold_one(worker_id)
 
     async def keep(
         self, sleep: Callable[[float], Awaitable[None]], failed: Callable[[Exception], None], *, others: bool
