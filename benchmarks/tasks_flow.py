@@ -184,8 +184,8 @@ def asked(service: TaskService, path: str, requests: int) -> dict[str, float]:
 @contextmanager
 def pushed(folder: Path, url: str, nodes: int, slots: int) -> Iterator[tuple[TaskService, WorkerNodes]]:
     """A new service with nodes that tasks are pushed to; `slots` of each node."""
+    stubs = WorkerNodes(nodes, folder)  # first: the service takes a port that none of a thousand nodes has
     service = TaskService(folder, url)
-    stubs = WorkerNodes(nodes, folder)
     try:
         service.start()
         service.register(stubs.ports, slots)

@@ -162,8 +162,8 @@ def classes(folder: Path, url: str, sizes: Sizes, say: Say) -> dict[int, Flow]:
     names = [f"class-{number:03}" for number in range(CLASSES)]
     tenths = [[CAPABILITY, *names[part::10]] for part in range(10)]
     found: dict[int, Flow] = {}
-    service = TaskService(folder, url)
     stubs = WorkerNodes(NODES, folder)
+    service = TaskService(folder, url)
     try:
         service.start()
         service.register(stubs.ports, SLOTS // NODES, tenths)

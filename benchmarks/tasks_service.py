@@ -96,6 +96,7 @@ class WorkerNodes:
     """One process that is many nodes; each answers a task at once."""
 
     def __init__(self, nodes: int, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         log = folder / "worker_nodes.log"
         self.process = Process(
             [str(program("worker_nodes")), "--nodes", str(nodes), "--seconds", str(LONGEST)], log=log
