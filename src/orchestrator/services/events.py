@@ -51,6 +51,7 @@ EVENTS: dict[str, str] = {
     "tasks_taken_over": "Tasks of a process that is gone are looked after here. `tasks` (how many).",
     "tasks_forgotten": "Finished tasks were deleted (`tasks.keep_finished`, `max_completed`, `max_failed`). `tasks`.",
     "tasks_not_forgotten": "The database was away when finished tasks were to be deleted. `error`.",
+    "not_checkpointed": "SQLite's log cannot be moved to its place, and grows. Told once, until it can. `error`.",
     "tasks_not_written": "The database is away; changes of tasks wait for it. `error`, `waiting`.",
     "tasks_not_read": "The database is away; what other processes did with tasks is looked up later. `error`.",
     "tools_disabled": "Tools were disabled because their nodes are not active. `count`, `tools` (the first 20).",

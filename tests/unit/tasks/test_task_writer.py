@@ -14,7 +14,7 @@ from orchestrator.domain.task.change import Change
 from orchestrator.ports.ledger import Verdict
 from orchestrator.ports.upstream import ResponseHead
 from orchestrator.services.tasks.delivery import Delivery
-from orchestrator.services.tasks.writer import Answer, Told, Writer
+from orchestrator.services.tasks.writer import Answer, CallbackWrite, Writer
 from task_samples import queued
 
 
@@ -27,10 +27,10 @@ async def test_a_callback_that_breaks_stops_no_other_change(caplog: pytest.LogCa
 
     running = asyncio.create_task(writer.run())
     try:
-        writer.put(Told(queued("a"), breaks))
-        writer.put(Told(queued("b"), heard.put_nowait))
+        writer.put(CallbackWrite(queued("a"), breaks))
+        writer.put(CallbackWrite(queued("b"), heard.put_nowait))
         assert await asyncio.wait_for(heard.get(), 5) is Verdict.DONE
-        writer.put(Told(queued("c"), heard.put_nowait))
+        writer.put(CallbackWrite(queued("c"), heard.put_nowait))
         assert await asyncio.wait_for(heard.get(), 5) is Verdict.DONE
     finally:
         running.cancel()
@@ -56,9 +56,9 @@ async def test_what_is_decided_at_the_same_moment_goes_into_one_transaction() ->
     running = asyncio.create_task(writer.run())
     await asyncio.sleep(0)  # it waits for something to write
     try:
-        writer.put(Told(queued("new"), heard.put_nowait))
+        writer.put(CallbackWrite(queued("new"), heard.put_nowait))
         # As the scheduler hands a new task out: after everything that happens at this moment.
-        asyncio.get_running_loop().call_soon(writer.put, Told(queued("next"), heard.put_nowait))
+        asyncio.get_running_loop().call_soon(writer.put, CallbackWrite(queued("next"), heard.put_nowait))
         for _ in range(2):
             await asyncio.wait_for(heard.get(), 5)
     finally:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, nullcontext
 
 from orchestrator.adapters.sql.location import SqliteFile
 from orchestrator.adapters.sql.sqlite_thread import SqliteThread
-from orchestrator.domain.errors import StorageUnavailable
+from orchestrator.domain.errors import OrchestratorError
 
 EVERY = 1.0  # seconds
 _log = logging.getLogger("orchestrator.storage")
@@ -37,22 +37,27 @@ class Checkpoints:
             await self._thread.close()
 
     async def _run(self) -> None:
+        failed = False
         while True:
             await asyncio.sleep(EVERY)
             try:
                 await self._look()
-            except StorageUnavailable as error:
-                _log.debug("not checkpointed: %s", error.message)
+            except OrchestratorError as error:
+                if not failed:  # once, until it works again
+                    _log.warning("not_checkpointed", extra={"error": error.message})
+                failed = True
+            else:
+                failed = False
 
     async def _look(self) -> None:
         [version] = await self._thread.ask("PRAGMA data_version")
         if version == self._version:
             return
-        self._version = version
         await self._move()
         # What was written meanwhile is little. With nobody writing all of it is moved, and the log begins anew.
         async with self._turn or nullcontext():
             await self._move()
+        self._version = version
 
     async def _move(self) -> None:
         await self._thread.ask("PRAGMA wal_checkpoint(PASSIVE)")

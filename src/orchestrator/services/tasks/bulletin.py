@@ -101,7 +101,7 @@ class Bulletin:
         self._took = 0.0  # seconds that the last batch took to be written
         self._writer: asyncio.Task[bool] | None = None
         self._writing = False  # what no longer waits is not written yet
-        self._riding: asyncio.Task[None] | None = None
+        self._riding: set[asyncio.Task[None]] = set()
 
     @property
     def last(self) -> int:
@@ -153,7 +153,9 @@ class Bulletin:
             self._keep(batch)
             self._heard()
         else:
-            self._riding = asyncio.create_task(self._advance(number, batch))
+            riding = asyncio.create_task(self._advance(number, batch))
+            self._riding.add(riding)
+            riding.add_done_callback(self._riding.discard)
 
     def task(self, new: Task, old: Task | None) -> None:
         """A watcher of `Reporting.on_elsewhere`: another process's task was changed here."""

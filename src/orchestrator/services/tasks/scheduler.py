@@ -25,12 +25,12 @@ from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.report import Report
 from orchestrator.services.tasks.seats import Seats
 from orchestrator.services.tasks.timers import Timers
-from orchestrator.services.tasks.writer import Answer, Listener, Write, Writer
+from orchestrator.services.tasks.writer import Answer, CallbackWrite, Listener, Write, Writer
 
 MOST_AT_ONCE = 500  # tasks handed out before other work of the process gets its turn
 TIMED_OUT = 504
-_GIVEN_BACK = Report(None)
 LOOK_AGAIN = 0.25  # seconds, when the only nodes with room rest after failures
+_GIVEN_BACK = Report(None)
 _log = logging.getLogger("orchestrator.tasks")
 
 
@@ -59,22 +59,6 @@ class _Begun(Write):
 
     def written(self, answer: Answer) -> None:
         self._scheduler.begun(self.task, answer)
-        self._listener.hear(answer)
-
-
-class _BegunAgain(Write):
-    """The same for one whose id is here already, perhaps not durable yet: the answer comes behind it."""
-
-    __slots__ = ("_listener", "_scheduler")
-
-    def __init__(self, scheduler: Scheduler, task: Task, listener: Listener) -> None:
-        super().__init__(task, insists=False)
-        self._scheduler = scheduler
-        self._listener = listener
-
-    def written(self, answer: Answer) -> None:
-        if answer is Verdict.DONE:  # the one before was not written after all
-            self._scheduler.doubtful.add(self.task.spec.id)
         self._listener.hear(answer)
 
 
@@ -143,8 +127,14 @@ class Scheduler:
     def begin(self, task: Task, listener: Listener) -> None:
         """A new task; `listener` hears when it is durable. After StorageUnavailable it may have been taken in, or
         not."""
-        if task.spec.id in self.tasks:
-            self._writer.put(_BegunAgain(self, task, listener))
+
+        def repeated(answer: Answer) -> None:
+            if answer is Verdict.DONE:  # the one before was not written after all
+                self.doubtful.add(task.spec.id)
+            listener.hear(answer)
+
+        if task.spec.id in self.tasks:  # perhaps not durable yet: the answer comes behind it
+            self._writer.put(CallbackWrite(task, repeated, insists=False))
             return
         self._writer.put(_Begun(self, task, listener))
         self._keep(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -22,16 +23,16 @@ _log = logging.getLogger("orchestrator.tasks")
 Answer = Verdict | OrchestratorError
 
 
-class Listener:
+class Listener(ABC):
     """Hears what became of something."""
 
     __slots__ = ()
 
-    def hear(self, answer: Answer) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def hear(self, answer: Answer) -> None: ...
 
 
-class Write(Change):
+class Write(Change, ABC):
     """A change that waits to be written, from `old` to `task`. While the ledger is away, one that `insists` is tried
     again until it is known what became of it; another one ends with StorageUnavailable."""
 
@@ -42,12 +43,12 @@ class Write(Change):
         self.old = old
         self.insists = insists
 
+    @abstractmethod
     def written(self, answer: Answer) -> None:
         """Called with the verdict when the change is durable."""
-        raise NotImplementedError
 
 
-class Told(Write):
+class CallbackWrite(Write):
     """A write that calls a function."""
 
     __slots__ = ("_done",)
