@@ -47,6 +47,7 @@ async def working(run: RunningService) -> AsyncIterator[asyncio.Event]:
 
     serving = asyncio.create_task(worker.serve())
     try:
+        await run.until(lambda: "w" in run.service.workers.all())
         yield go
     finally:
         go.set()
