@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import pytest
 from builtin_calls import Caller
 
 from orchestrator.adapters.commands import CommandProcesses
+from orchestrator.adapters.commands.processes import LAUNCH
 from orchestrator.domain.errors import Conflict, InvalidRequest, ToolFailed, ToolTimeout
 from orchestrator.domain.tool import SideEffect, ToolStatus
 from orchestrator.domain.tool_call import CallOrder
@@ -121,6 +126,55 @@ async def test_what_it_starts_does_not_outlive_it(terminal: Caller) -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert await asyncio.to_thread(comes, mark, False)
+
+
+async def test_one_that_is_cancelled_while_it_starts_is_ended_too(terminal: Caller) -> None:
+    mark = f"4{os.getpid()}.5"
+    for turns in range(0, 40, 2):
+        starting = asyncio.create_task(terminal(command=f"setsid sleep {mark} & sleep {mark}"))
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        starting.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+    assert await asyncio.to_thread(comes, mark, False)
+
+
+async def test_one_that_is_cancelled_before_its_start_is_known_is_ended_too(
+    terminal: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, begun, known = asyncio.create_subprocess_exec, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        process = await begin(*arguments, **options)
+        begun.set()
+        await known.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+    mark = f"6{os.getpid()}.5"
+    starting = asyncio.create_task(terminal(command=f"setsid sleep {mark} & sleep {mark}"))
+    await begun.wait()
+    starting.cancel()
+    await asyncio.sleep(0)
+    known.set()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert await asyncio.to_thread(comes, mark, False)
+
+
+def test_a_launcher_that_was_told_to_stop_before_it_began_ends_what_it_begins() -> None:
+    mark = f"5{os.getpid()}.5"
+    limits = {"memory": 1 << 30, "cpu_seconds": 60, "file_size": 1 << 20}
+    order = {"arguments": ["sh", "-c", f"setsid sleep {mark} & sleep {mark}"], "parent": os.getpid(), **limits}
+    launcher = subprocess.Popen(
+        [sys.executable, "-I", "-S", LAUNCH, json.dumps(order)],
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}),
+    )
+    launcher.terminate()  # it waits for the launcher, as one does that comes before the launcher's fork
+    assert launcher.wait(10) == 128 + signal.SIGKILL
+    assert comes(mark, False)
 
 
 async def test_output_is_bounded_and_the_command_goes_on(terminal: Caller) -> None:

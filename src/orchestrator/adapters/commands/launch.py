@@ -79,6 +79,7 @@ def _limit(kind: int, most: int) -> None:
 def _confine(order: dict[str, Any], processes: int) -> None:
     """Of the command's own process, before it begins."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.setsid()
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_AS, order["memory"])
@@ -131,12 +132,15 @@ def _wait(child: int) -> int:
 
 def main() -> None:
     order = json.loads(sys.argv[1])
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until there is something to end
     signal.signal(signal.SIGTERM, _stop)
     _prctl(SET_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
     _prctl(SET_SUBREAPER, 1, 0, 0, 0)
     if os.getppid() != order["parent"]:  # it died before this could be told
         sys.exit(NOT_ALLOWED)
-    sys.exit(_wait(_begin(order)))
+    child = _begin(order)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    sys.exit(_wait(child))
 
 
 if __name__ == "__main__":

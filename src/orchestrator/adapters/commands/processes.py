@@ -105,18 +105,28 @@ class CommandProcesses:
         }
         home = str(folder)
         environment = {"PATH": PATHS, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        starting = asyncio.ensure_future(asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", LAUNCH, json.dumps(order),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+        ))  # fmt: skip
         try:
-            return await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", LAUNCH, json.dumps(order),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=folder,
-                env=environment,
-                start_new_session=True,
-            )  # fmt: skip
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # A start that is cancelled half-way loses sight of its process, and may never return.
+            await asyncio.shield(_ended_when_started(starting))
+            raise
         except (OSError, ValueError) as error:  # such as a text with a zero character, or too long a one
             raise ToolFailed(f"The command cannot be started: {error}") from None
+
+
+async def _ended_when_started(starting: asyncio.Future[asyncio.subprocess.Process]) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        await _ended(await starting)
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
