@@ -92,6 +92,21 @@ async def running_service(
         await task
 
 
+@asynccontextmanager
+async def two_replicas(
+    config: Mapping[str, Any], tmp_path: Path
+) -> AsyncIterator[tuple[RunningService, RunningService, httpx2.AsyncClient]]:
+    """Two services with one configuration, each with its own data directory, and a client."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    async with (
+        running_service(config, tmp_path / "a") as one,
+        running_service(config, tmp_path / "b") as two,
+        httpx2.AsyncClient(timeout=60) as client,
+    ):
+        yield one, two, client
+
+
 @dataclass
 class SpawnedService:
     """A service in a process of its own."""

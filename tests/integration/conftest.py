@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from otlp_collector import Collector
+from servers import redis
 from tiny_gguf import shared_gguf
 
 
@@ -34,3 +35,10 @@ def collector() -> Iterator[Collector]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[redis.RedisServer]:
+    """A private Redis, which keeps nothing."""
+    with redis.running(tmp_path) as server:
+        yield server

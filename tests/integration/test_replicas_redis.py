@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,10 @@ from orchestrator.adapters.redis import RedisWakeups
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.ports.wakeups import Wakeup
 from servers import redis
-from service import RunningService, running_service
+from service import RunningService, two_replicas
 
 V1 = "/api/v1"
 SOON = 0.5  # seconds; the look for queued tasks that comes by itself is 1 s apart
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[redis.RedisServer]:
-    with redis.running(tmp_path) as server:
-        yield server
 
 
 class Listener:
@@ -120,21 +114,6 @@ def test_a_url_that_is_none(url: str) -> None:
         RedisWakeups(url, "i", "one")
 
 
-@asynccontextmanager
-async def replicas(
-    database: str, redis_url: str, tmp_path: Path
-) -> AsyncIterator[tuple[RunningService, RunningService, httpx2.AsyncClient]]:
-    config = {"database": {"url": database}, "redis": {"url": redis_url}}
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-    async with (
-        running_service(config, tmp_path / "a") as one,
-        running_service(config, tmp_path / "b") as two,
-        httpx2.AsyncClient(timeout=40) as client,
-    ):
-        yield one, two, client
-
-
 async def round_trip(one: RunningService, two: RunningService, client: httpx2.AsyncClient, task_id: str) -> float:
     """A task that one replica takes in, a node of the other runs and reports to it; a caller at the first waits. How
     long it took, in seconds, from the submission to the caller's answer."""
@@ -155,7 +134,8 @@ async def round_trip(one: RunningService, two: RunningService, client: httpx2.As
 async def test_replicas_hear_of_each_other_at_once_and_without_redis_too(
     postgres_url: str, redis_server: redis.RedisServer, tmp_path: Path
 ) -> None:
-    async with replicas(postgres_url, redis_server.url, tmp_path) as (one, two, client):
+    config = {"database": {"url": postgres_url}, "redis": {"url": redis_server.url}}
+    async with two_replicas(config, tmp_path) as (one, two, client):
         await client.post(f"{two.url}{V1}/nodes/n/register", json={"host": "h", "mode": "pull"})
         with_it = [await round_trip(one, two, client, f"with-{number}") for number in range(5)]
         redis_server.kill()

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from orchestrator.adapters.demo.nodes import DemoServer
 from orchestrator.adapters.llamacpp.llama_server import LlamaOptions, LlamaServer, llama_servers
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.node import NodeKind, NodeSource
@@ -91,6 +90,8 @@ def _failed(error: OrchestratorError) -> None:
 
 
 async def _demonstrate(count: int, guests: Guests, stack: AsyncExitStack) -> None:
+    from orchestrator.adapters.demo.nodes import DemoServer  # a server of its own, which hardly any start needs
+
     removed = await guests.removed()
     for number in range(1, count + 1):
         server = DemoServer(number)

@@ -35,6 +35,7 @@ from orchestrator.bootstrap.nodes import bring_nodes, embedded_servers, keep
 from orchestrator.bootstrap.own_handlers import OwnHandlers
 from orchestrator.bootstrap.seams import PLAIN, Seams
 from orchestrator.bootstrap.search import SearchParts, build_search
+from orchestrator.bootstrap.sharing import build_sharing
 from orchestrator.bootstrap.tasks import TaskParts, build_tasks
 from orchestrator.bootstrap.tool_calls import ToolCallParts, build_tool_calls
 from orchestrator.bootstrap.tool_parts import Surroundings
@@ -302,6 +303,9 @@ async def assemble(loaded: Loaded, hide: Hide = lambda secret: secret, seams: Se
         keep(stack, service.workers.keep(asyncio.sleep, log_storage, others=others))
         keep(stack, keep_flushing(service.keyring.flush, KEYS_SECONDS, log_storage, asyncio.sleep))
         stack.callback(service.gateway.stop)
+        sharing = build_sharing(settings, storage, service.gateway, service.scheduler.owner)
+        if sharing is not None:
+            keep(stack, sharing.run())
         yield service
 
 

@@ -16,6 +16,7 @@ from orchestrator.adapters.redis import RedisWakeups
 from orchestrator.bootstrap import values
 from orchestrator.bootstrap.nodes import keep
 from orchestrator.bootstrap.seams import PLAIN, Seams
+from orchestrator.bootstrap.sharing import redis_url
 from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.placement import Placement
 from orchestrator.domain.task.state import TaskState
@@ -194,9 +195,10 @@ def _carriers(
 def _wakening(
     settings: Settings, storage: Storage, scheduler: Scheduler, keeper: Keeper, waits: Waits, bulletin: Bulletin
 ) -> Wakening | None:
-    if not settings.redis.url or not settings.database_url.startswith("postgres"):
+    url = redis_url(settings)
+    if not url:
         return None
-    wakeups = RedisWakeups(settings.redis.url, storage.instance_id, scheduler.owner)
+    wakeups = RedisWakeups(url, storage.instance_id, scheduler.owner)
     return Wakening(wakeups, scheduler, keeper, waits, bulletin)
 
 

@@ -41,11 +41,12 @@ class RateLimiter:
     back needs no entry, so a full map first drops those; only if everybody is busy does it forget its oldest entries.
     """
 
-    __slots__ = ("_arrivals", "max_keys")
+    __slots__ = ("_arrivals", "_spent", "max_keys")
 
     def __init__(self, max_keys: int = 10_000) -> None:
         self.max_keys = max_keys
         self._arrivals: dict[str, float] = {}
+        self._spent: dict[str, float] | None = None
 
     def __len__(self) -> int:
         return len(self._arrivals)
@@ -67,8 +68,26 @@ class RateLimiter:
         if key not in arrivals and len(arrivals) >= self.max_keys:
             self._make_room(now)
         arrivals[key] = after
+        if self._spent is not None:
+            self._spent[key] = self._spent.get(key, 0.0) + cost * interval
         used = after - now
         return RateVerdict(True, capacity, int(capacity - used / interval + 1e-9), used)
+
+    def tell_spent(self) -> None:
+        """From now on counts what is spent, for `take_spent`."""
+        if self._spent is None:
+            self._spent = {}
+
+    def take_spent(self) -> dict[str, float]:
+        """What each principal has spent since the last time, in seconds of its rate."""
+        spent, self._spent = self._spent or {}, {}
+        return spent
+
+    def spend(self, key: str, seconds: float, now: float) -> None:
+        """Counts what a principal has spent elsewhere, in seconds of its rate."""
+        if key not in self._arrivals and len(self._arrivals) >= self.max_keys:
+            self._make_room(now)
+        self._arrivals[key] = max(self._arrivals.get(key, now), now) + seconds
 
     def forget(self, key: str) -> None:
         """Gives a principal its whole capacity back: its limit changed, or its key is gone."""

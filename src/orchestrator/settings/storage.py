@@ -35,7 +35,7 @@ class Database(Section):
 
 
 class Redis(Section):
-    """Makes replicas on one PostgreSQL hear of each other sooner. Nothing is kept in it, and it may vanish."""
+    """Lets replicas on one PostgreSQL hear of each other sooner and share the gateway's counters. It may vanish."""
 
     url: str | None = setting(
         None, "redis://user:password@host:port/0, rediss:// or unix://; none: no Redis.", secret=True, repr=False

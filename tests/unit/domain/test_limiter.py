@@ -96,3 +96,33 @@ def test_concurrency_is_capped_and_ends_at_nothing() -> None:
     cap.release("k")
     assert cap.running("k") == 0
     assert cap.running("other") == 1
+
+
+def test_what_is_spent_elsewhere_counts_as_if_it_was_spent_here() -> None:
+    here, there, limit = RateLimiter(), RateLimiter(), RateLimit(4, 60.0)
+    there.tell_spent()
+    for _ in range(3):
+        assert there.take("k", limit, 100.0).allowed
+    spent = there.take_spent()
+    assert spent == {"k": 45.0}
+    assert there.take_spent() == {}
+    here.spend("k", spent["k"], 100.0)
+    assert here.take("k", limit, 100.0).remaining == 0
+    assert not here.take("k", limit, 100.0).allowed
+    assert here.take("other", limit, 100.0).remaining == 3
+    assert here.take("k", limit, 115.0).allowed
+
+
+def test_a_refused_request_spends_nothing() -> None:
+    limiter, limit = RateLimiter(), RateLimit(1, 60.0)
+    limiter.tell_spent()
+    assert limiter.take("k", limit, 0.0).allowed
+    assert not limiter.take("k", limit, 0.0).allowed
+    assert limiter.take_spent() == {"k": 60.0}
+
+
+def test_spending_elsewhere_keeps_the_map_small() -> None:
+    limiter = RateLimiter(max_keys=100)
+    for number in range(1_000):
+        limiter.spend(f"k{number}", 5.0, 0.0)
+    assert len(limiter) <= 100

@@ -1,5 +1,6 @@
 """Redis: words between replicas."""
 
+from orchestrator.adapters.redis.counters import RedisCounters
 from orchestrator.adapters.redis.wakeups import RedisWakeups
 
-__all__ = ["RedisWakeups"]
+__all__ = ["RedisCounters", "RedisWakeups"]

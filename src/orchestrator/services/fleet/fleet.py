@@ -244,7 +244,7 @@ class Fleet:
 
     def node_has_room(self, node_id: str) -> bool:
         node = self.nodes.get(node_id)
-        return node is None or node.state.in_flight < node.spec.max_concurrency
+        return node is None or node.state.in_flight < node.state.max_concurrency
 
     def name_on(self, node: FleetNode, model: str) -> str | None:
         """What the node calls a model; None when it does not have it."""

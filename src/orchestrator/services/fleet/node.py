@@ -71,6 +71,7 @@ class FleetNode:
     __slots__ = (
         "breaker",
         "dialects",
+        "elsewhere",
         "error",
         "failures",
         "healthy",
@@ -79,6 +80,7 @@ class FleetNode:
         "report",
         "request_heads",
         "secret",
+        "sharers",
         "spec",
         "state",
         "successes",
@@ -100,6 +102,8 @@ class FleetNode:
         self.successes = 0  # probes passed in a row
         self.probed_at = 0.0  # seconds since the epoch
         self.request_heads: dict[str, bytes] = {}  # by path: the unchanging part of a request's head
+        self.elsewhere = 0  # requests that other replicas have here
+        self.sharers = 0  # replicas that have some
 
     @property
     def id(self) -> str:
@@ -111,10 +115,23 @@ class FleetNode:
         self.spec, self.secret = spec, secret
         self.target = target_of(spec)
         self.request_heads.clear()
-        self.state.resize(spec.max_concurrency, spec.weight)
+        self.state.resize(self._slots(), spec.weight)
         if moved:
             self.healthy, self.error, self.report = False, "not probed yet", None
             self.dialects = NATIVE[spec.kind]
+
+    def share(self, elsewhere: int, sharers: int) -> None:
+        """Takes note of how many requests how many other replicas have here, and leaves them their slots."""
+        self.elsewhere, self.sharers = elsewhere, sharers
+        slots = self._slots()
+        if slots != self.state.max_concurrency:
+            self.state.resize(slots)
+
+    def _slots(self) -> int:
+        """Requests that this replica may have here: what the others leave, but its fair share at least."""
+        most = self.spec.max_concurrency
+        fair = -(-most // (self.sharers + 1))
+        return max(fair, most - self.elsewhere)
 
     def entries(self) -> tuple[ModelEntry, ...]:
         """The models that this node serves: its own list, and what the operator wrote down."""

@@ -102,7 +102,7 @@ class RecoveryTests:
             return breaker.last_error_type != "non-retryable"  # a probe does not tell whether a key is good
         return (
             node.breaker.state is BreakerState.CLOSED
-            and node.state.in_flight < node.spec.max_concurrency
+            and node.state.in_flight < node.state.max_concurrency
             and self._in_memory(node, breaker.model)
         )
 

@@ -140,7 +140,7 @@ class Placing:
         if reason is not None:
             node.block(name)
             raise NoNode(f"Server '{node.id}' cannot take it: {reason}", details={"model": name})
-        if node.state.in_flight >= node.spec.max_concurrency:
+        if node.state.in_flight >= node.state.max_concurrency:
             return None
         exchange.passes = fleet.admits(node, exchange.pair)
         return node if exchange.passes is not None else None
