@@ -36,6 +36,16 @@ async def test_only_tasks_of_owners_that_are_gone_are_taken_over(storage: Storag
     assert await ledger.commit([change(here[1], lifecycle.cancel(here[1], NOW))]) == [STALE], "the version counts up"
 
 
+async def test_what_nodes_had_is_taken_over_before_what_only_waited(storage: Storage) -> None:
+    ledger = storage.ledger
+    there = await keep(ledger, *(queued(name, owner="gone") for name in ("a", "b", "c", "d")))
+    await move(ledger, there[1], lifecycle.assign(there[1], "n", NOW))
+    await move(ledger, there[3], lifecycle.start(lifecycle.assign(there[3], "n", NOW), NOW))
+    assert ids(await ledger.take_over("me", seconds=60, limit=1)) == ["b"]
+    assert ids(await ledger.take_over("me", seconds=60, limit=2)) == ["d", "a"]
+    assert ids(await ledger.take_over("me", seconds=60, limit=2)) == ["c"]
+
+
 async def test_a_life_can_be_prolonged(storage: Storage) -> None:
     ledger = storage.ledger
     await ledger.take_over("a", seconds=0.05)
@@ -57,7 +67,7 @@ async def test_who_is_alone_takes_everything_in_every_state(storage: Storage) ->
     running = await move(ledger, there[3], lifecycle.start(lifecycle.assign(there[3], "n", NOW), NOW))
     begun = await move(ledger, there[4], lifecycle.assign(there[4], "n", NOW))
     retrying = await move(ledger, begun, lifecycle.fail(begun, NOW, "no", 0.5))
-    expected = [waiting, there[1], assigned, running, retrying]
+    expected = [assigned, running, waiting, there[1], retrying]  # what nodes had comes first
     taken = await ledger.take_over("me", seconds=60, alone=True)
     assert taken == tuple(task.replace(owner="me", version=task.version + 1) for task in expected)
 

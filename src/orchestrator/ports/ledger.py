@@ -46,6 +46,12 @@ class Counts:
     ended: Mapping[TaskState, int] = field(default_factory=dict)
 
 
+def turn(task: Task) -> tuple[bool, int]:
+    """Which of two is taken over first: one that a node had when its owner died, as a node can have it again; then the
+    older one."""
+    return not task.state.active, task.spec.seq
+
+
 class News(Protocol):
     """The events that tell of changes, to be written in the same transaction."""
 
@@ -78,8 +84,8 @@ class Ledger(Protocol):
         self, owner: str, *, seconds: float, alone: bool = False, limit: int = 5_000
     ) -> tuple[Task, ...]:
         """Says that `owner` lives for so many seconds more, by the database's clock, and gives it at most `limit`
-        unfinished tasks of owners that no longer live (`alone`: of all others, where only one process can run), oldest
-        first. Their version counts up. Call it again until nothing comes."""
+        unfinished tasks of owners that no longer live (`alone`: of all others, where only one process can run), in the
+        order of `turn`. Their version counts up. Call it again until nothing comes."""
 
     async def steal(self, owner: str, types: Collection[str], limit: int) -> tuple[Task, ...]:
         """Gives `owner` queued tasks of these types (none: of all) that other living owners have, best priority and

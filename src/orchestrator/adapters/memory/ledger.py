@@ -11,7 +11,7 @@ from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.storable import check_progress, check_spec
 from orchestrator.domain.task.task import Task
-from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict, turn
 
 
 class MemoryLedger:
@@ -78,7 +78,7 @@ class MemoryLedger:
             for task in self._tasks.values()
             if not task.state.finished and task.owner != owner and (alone or self._lives.get(task.owner, 0.0) <= now)
         ]
-        return self._give(nsmallest(limit, gone, key=lambda task: task.spec.seq), owner)
+        return self._give(nsmallest(limit, gone, key=turn), owner)
 
     async def steal(self, owner: str, types: Collection[str], limit: int) -> tuple[Task, ...]:
         now = self._clock()

@@ -14,7 +14,7 @@ from orchestrator.services.tasks.scheduler import Scheduler
 BEAT = 1.0  # seconds between two looks
 LEASE = 6.0  # seconds after which the tasks of a replica that is gone are taken over
 FIRST = 2_000  # tasks taken up before anything is served
-PART = 1_000  # and with each further step
+PART = 500  # and with each further step, after a rest as long as the step before: others have work to do, too
 AT_ONCE = 500  # tasks looked up in one query
 SETTLED = 2.0  # seconds after an assignment before the ledger is asked whether it has ended elsewhere
 MOST_CHECKED = 5_000
@@ -53,13 +53,14 @@ class Keeper:
     async def run(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Until cancelled."""
         while self._left:
+            begun = self._wall()
             try:
                 self._left = await self._take(PART)
             except StorageUnavailable as error:
                 _log.warning("tasks_not_read", extra={"error": error.message})
                 await sleep(BEAT)
             else:
-                await sleep(0.0)
+                await sleep(min(max(self._wall() - begun, 0.0), BEAT))
         if self._taken:
             _log.info("tasks_taken_over", extra={"tasks": self._taken})
         while True:

@@ -10,9 +10,11 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.adapters.sql.ledger.rows import (
+    ACTIVE,
     ALL,
     ENDED,
     FIXED,
+    IDLE,
     MOVING,
     READ_ENDED,
     READ_HOT,
@@ -35,7 +37,7 @@ from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import LOWEST, Task
-from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict, turn
 
 if TYPE_CHECKING:
     import asyncpg
@@ -54,7 +56,7 @@ PINNED = {
     "jit": "off",
 }
 FAR = 2**63 - 1
-_OPEN = sorted(state.value for state in TaskState if not state.finished)
+_OPEN = [*ACTIVE, *IDLE]
 _TYPES = {"seq": "bigint", "priority": "bigint", "version": "bigint", "finished_at": "float8"}
 
 
@@ -136,7 +138,7 @@ picked AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT id, seq FROM tasks WHERE owner = o.owner AND state = s.state AND priority = p.priority
         ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED) AS c
-    WHERE o.owner != $1 AND ($2 OR NOT {_LIVES}) ORDER BY c.seq LIMIT $3)
+    WHERE o.owner != $1 AND ($2 OR NOT {_LIVES}) ORDER BY s.state != ALL ($5::text[]), c.seq LIMIT $3)
 {_GIVE}"""  # noqa: S608
 STEAL = f"""
 {_OWNERS},
@@ -239,11 +241,11 @@ class PostgresLedger:
         async def take(connection: Any) -> list[Sequence[Any]]:
             await connection.execute(FORGET)
             await connection.execute(LIVE, owner, seconds)
-            rows: list[Sequence[Any]] = await connection.fetch(TAKE, owner, alone, limit, _OPEN)
+            rows: list[Sequence[Any]] = await connection.fetch(TAKE, owner, alone, limit, _OPEN, ACTIVE)
             return rows
 
         rows = await self._run(take)
-        return tuple(sorted(map(task_of, rows), key=lambda task: task.spec.seq))
+        return tuple(sorted(map(task_of, rows), key=turn))
 
     async def steal(self, owner: str, types: Collection[str], limit: int) -> tuple[Task, ...]:
         wanted = sorted(filter(is_key, types))

@@ -23,6 +23,8 @@ FIXED = ("id", "seq", "type", "principal", "priority", "input", "metadata", "req
 MOVING = ("state", "node", "owner", "version", "rest")
 ALL = (*FIXED, *MOVING)
 ENDED = (*ALL, "result", "performance", "finished_at")
+ACTIVE = sorted(state.value for state in TaskState if state.active)
+IDLE = sorted(state.value for state in TaskState if not (state.active or state.finished))
 READ_HOT = f"{', '.join(ALL)}, NULL, NULL, NULL"
 READ_ENDED = ", ".join(ENDED)
 

@@ -10,6 +10,8 @@ from itertools import product
 from typing import Any, TypeVar
 
 from orchestrator.adapters.sql.ledger.rows import (
+    ACTIVE,
+    IDLE,
     READ_ENDED,
     READ_HOT,
     chained,
@@ -27,7 +29,7 @@ from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import LOWEST, Task
-from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict, turn
 
 T = TypeVar("T")
 MOST_NAMES = 500  # ids in one query
@@ -36,7 +38,6 @@ PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", f"cache_size=-{CACHE}")
 FORGET_AFTER = 3_600.0  # seconds after its lease for which a replica is remembered
 FAR = 2**63 - 1
 _PRIORITIES = range(1, LOWEST + 1)
-_OPEN = sorted(state.value for state in TaskState if not state.finished)
 
 
 def _marks(count: int) -> str:
@@ -115,11 +116,13 @@ class SqliteLedger:
             connection.execute(LIVE, (owner, now + seconds))
             living = {owner} if alone else {name for (name,) in connection.execute(LIVING, (now,))}
             gone = [other for other in _owners(connection) if other != owner and other not in living]
-            found = _ranges(connection, gone, _OPEN, limit)
-            return _give(connection, owner, sorted(found)[:limit])
+            found = sorted(_ranges(connection, gone, ACTIVE, limit))[:limit]
+            if len(found) < limit:
+                found += sorted(_ranges(connection, gone, IDLE, limit - len(found)))[: limit - len(found)]
+            return _give(connection, owner, found)
 
         rows = await self._write(take)
-        return tuple(sorted(map(task_of, rows), key=lambda task: task.spec.seq))
+        return tuple(sorted(map(task_of, rows), key=turn))
 
     async def steal(self, owner: str, types: Collection[str], limit: int) -> tuple[Task, ...]:
         wanted = [kind for kind in types if is_key(kind)]
