@@ -91,7 +91,7 @@ def log_names() -> list[str]:
 
 
 def commands_page() -> str:
-    text: str = import_module("orchestrator.entrypoints.cli").app.generate_docs()
+    text: str = import_module("orchestrator.entrypoints.cli").application().generate_docs()
     title, _, rest = text.partition("\n")
     return f"# Commands\n\n{NOTE}\n\n#{title}\n{rest.rstrip()}\n"
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.adapters.sql import schema
+from orchestrator.adapters.sql import migration, schema
 from orchestrator.adapters.sql.database import Database, open_database
 from orchestrator.adapters.sql.location import PostgresServer, SqliteFile, locate
 from orchestrator.domain.errors import ConfigurationError, OrchestratorError
@@ -46,12 +46,12 @@ def _place(settings: Settings) -> SqliteFile | PostgresServer:
 
 
 async def _current(database: Database, _revision: str) -> Mapping[str, Any]:
-    return {"revision": await schema.revision(database), "head": schema.head()}
+    return {"revision": await schema.revision(database), "head": schema.HEAD}
 
 
 async def _history(database: Database, _revision: str) -> Mapping[str, Any]:
     found = await schema.revision(database)
-    revisions = schema.history()
+    revisions = migration.history()
     names = [one.revision for one in revisions]
     applied = names[: names.index(found) + 1] if found in names else []
     return {
@@ -63,19 +63,19 @@ async def _history(database: Database, _revision: str) -> Mapping[str, Any]:
 
 async def _check(database: Database, _revision: str) -> Mapping[str, Any]:
     facts = await _current(database, "")
-    differences = await schema.differences(database) if facts["revision"] == facts["head"] else []
+    differences = await migration.differences(database) if facts["revision"] == facts["head"] else []
     return {**facts, "differences": differences, "ok": facts["revision"] == facts["head"] and not differences}
 
 
 async def _upgrade(database: Database, revision: str) -> Mapping[str, Any]:
     before = await schema.revision(database)
-    await (schema.upgrade_to(database, revision) if revision else schema.upgrade(database))
+    await (migration.upgrade_to(database, revision) if revision else schema.upgrade(database))
     return {"before": before, "revision": await schema.revision(database)}
 
 
 async def _downgrade(database: Database, revision: str) -> Mapping[str, Any]:
     before = await schema.revision(database)
-    await schema.downgrade(database, revision)
+    await migration.downgrade(database, revision)
     return {"before": before, "revision": await schema.revision(database)}
 
 

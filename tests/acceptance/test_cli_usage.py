@@ -16,7 +16,7 @@ from cli_command import COMMAND, CommandLine, environment, terminal
 from cyclopts import App
 
 from orchestrator import __version__
-from orchestrator.entrypoints.cli import app
+from orchestrator.entrypoints.cli import application
 from orchestrator.testing.model_server import ModelServer
 
 
@@ -40,7 +40,7 @@ def commands(parent: App, way: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
             yield (*way, name)
 
 
-EVERY = list(commands(app))
+EVERY = list(commands(application()))
 
 
 def free_port() -> int:

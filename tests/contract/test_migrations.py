@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from orchestrator.adapters.sql import schema
+from orchestrator.adapters.sql import migration, schema
 from orchestrator.adapters.sql.database import Database, open_database
 from orchestrator.adapters.sql.location import locate
 from orchestrator.adapters.sql.tables import metadata
@@ -34,7 +34,7 @@ async def test_upgrade_from_empty_downgrade_to_base_and_up_again(database: Datab
     for _ in range(2):
         await schema.upgrade(database)
         assert await _tables(database) == {*metadata.tables, "alembic_version"}
-        await schema.downgrade(database)
+        await migration.downgrade(database)
         assert await _tables(database) == {"alembic_version"}
         assert await schema.revision(database) == ""
 
@@ -43,7 +43,7 @@ COMPARED = {"compare_type": True, "compare_server_default": True}
 
 
 def _difference(connection: sa.Connection) -> list[object]:
-    context = MigrationContext.configure(connection, opts={**COMPARED, "include_object": schema.compared})
+    context = MigrationContext.configure(connection, opts={**COMPARED, "include_object": migration.compared})
     found: list[object] = compare_metadata(context, metadata)
     return found
 
@@ -82,11 +82,15 @@ async def test_a_database_of_a_newer_release_is_refused_and_untouched(database: 
     assert await schema.revision(database) == "9999"
 
 
+def test_the_revisions_by_their_files_are_those_of_the_migrations() -> None:
+    assert [one.revision for one in migration.history()] == list(schema.KNOWN)
+
+
 async def test_opening_an_old_database_upgrades_it(empty_database_url: str) -> None:
     async with open_storage(empty_database_url) as storage:
         version = await storage.schema_version()
         await storage.nodes.put(NodeSpec("a", "http://a", NodeKind.DEMO))
-    assert version == ScriptDirectory.from_config(schema.configuration()).get_current_head()
+    assert version == ScriptDirectory.from_config(migration.configuration()).get_current_head()
     async with open_storage(empty_database_url) as storage:
         await storage.upgrade()
         assert await storage.schema_version() == version

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.adapters.sql import few, schema, texts
+from orchestrator.adapters.sql import few, migration, texts
 from orchestrator.adapters.sql.database import open_database
 from orchestrator.adapters.sql.location import locate
 from orchestrator.domain.artifact import Artifact, ArtifactState, Origin, Quota, Upload, stored
@@ -226,7 +226,7 @@ async def test_rows_of_an_older_release_are_searched_after_the_upgrade(empty_dat
         await storage.tools.tag(name(1), "Nightly", 1.0)
         await storage.artifacts.add(artifact(1, "report.pdf", task="t-1"))
     async with open_database(locate(empty_database_url)) as database:
-        await schema.downgrade(database, "0011")
+        await migration.downgrade(database, "0011")
     async with open_storage(empty_database_url) as storage:
         assert await tools_found(storage, "nightly") == ["file_analyzer"]
         assert await tools_found(storage, "検") == ["検索"]

@@ -21,7 +21,7 @@ from orchestrator.domain.access import GRANTS, Permission, Role
 from orchestrator.domain.dialects import ENDPOINTS
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.entrypoints.http.app import control_plane
-from orchestrator.entrypoints.http.permission import OPEN_BY_SETTING, OPEN_ROUTES, declared, every_route
+from orchestrator.entrypoints.http.permission import OPEN_BY_SETTING, OPEN_ROUTES, declared
 from orchestrator.settings import load
 from service import RunningService, running_service
 
@@ -64,7 +64,7 @@ def bearer(key: str) -> dict[str, str]:
 
 def routes(running: RunningService) -> Iterator[tuple[str, str, Permission | None]]:
     """Method, a path that matches, and the permission that is declared."""
-    for route in every_route(control_plane(running.service).routes):
+    for route in control_plane(running.service).routes:
         if isinstance(route, APIWebSocketRoute):  # see `websockets`
             continue
         assert isinstance(route, APIRoute), f"{route} is not a route that can declare a permission"
@@ -74,7 +74,7 @@ def routes(running: RunningService) -> Iterator[tuple[str, str, Permission | Non
 
 
 def websockets(running: RunningService) -> Iterator[tuple[str, Permission | None]]:
-    for route in every_route(control_plane(running.service).routes):
+    for route in control_plane(running.service).routes:
         if isinstance(route, APIWebSocketRoute):
             yield route.path, declared(route)
 

@@ -21,7 +21,7 @@ from orchestrator.bootstrap.run import BACKLOG, listen
 from orchestrator.settings import Loaded, check_exposure
 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-SHORT_LIFE = 10.0  # seconds: a process that dies sooner is followed by the next after a pause
+SHORT_LIFE = 10.0  # seconds: when one after the other dies sooner, the next begins after a pause
 PAUSES = (0.1, 30.0)  # seconds: the first, and the longest; each is twice the one before
 STEP = 0.05
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -39,7 +39,7 @@ def watched(loaded: Loaded, told: Told) -> list[socket.socket]:
         sock.listen(BACKLOG)
     watcher = _Watcher()
     before = {sig: signal.signal(sig, watcher.pass_on) for sig in PASSED_ON}
-    pause = 0.0
+    short = 0  # lives, one after the other
     while True:
         begun = time.monotonic()
         if watcher.fork():
@@ -51,9 +51,10 @@ def watched(loaded: Loaded, told: Told) -> list[socket.socket]:
         if status >= 0 or watcher.stopping:
             sys.exit(status if status >= 0 else 128 - status)
         lived = time.monotonic() - begun
-        pause = 0.0 if lived >= SHORT_LIFE else min(max(pause * 2, PAUSES[0]), PAUSES[1])
+        short = 0 if lived >= SHORT_LIFE else short + 1
         told(f"The service was ended by {signal.Signals(-status).name} after {lived:.0f} s; starting again.")
-        watcher.rest(pause)
+        if short > 1:
+            watcher.rest(min(PAUSES[0] * 2 ** min(short - 2, 10), PAUSES[1]))
 
 
 class _Watcher:

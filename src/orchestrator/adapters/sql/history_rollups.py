@@ -10,6 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -50,11 +51,16 @@ class SqlRollups:
     """Two tables: what happened, and the failures by code."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._postgres = database.dialect == "postgresql"
+
+    @cached_property
+    def _adds(self) -> dict[sa.Table, tuple[sa.Insert, ...]]:
+        """By table: what adds sums to it. To put them together takes longer than most starts can spare."""
         since = sa.func.coalesce(minutes_from.scalar_subquery(), 0)
-        self._adds = {
+        return {
             table: tuple(
-                add_all(database, table, span, counted)
+                add_all(self._database, table, span, counted)
                 for span, counted in (
                     (MINUTE, sa.column("start") >= since),
                     (HOUR, sa.true()),

@@ -1,52 +1,19 @@
-"""The schema's revision: which one a database has, and how it gets another."""
+"""The schema's revision: which one a database has, and bringing it to that of this release."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 
-from orchestrator.adapters.sql import (
-    artifact_tables,
-    mcp_servers,
-    notes,
-    registry_tables,
-    tables,
-    text_tables,
-    tool_call_tables,
-)
 from orchestrator.adapters.sql.database import Database
 from orchestrator.domain.errors import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-Action = Callable[[Config, str], None]
-MODULES = (
-    tables,
-    registry_tables,
-    artifact_tables,
-    text_tables,
-    tool_call_tables,
-    mcp_servers,
-    notes,
-)  # to import them is to have their tables in the metadata
-LOCK = 0x6F726368  # "orch": the advisory lock of PostgreSQL under which one process migrates
-
-
-def configuration(connection: sa.Connection | None = None) -> Config:
-    """Alembic's configuration, without a file."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
+# By the names of their files, `vREVISION_about.py`.
+KNOWN = tuple(sorted(file.stem[1:].partition("_")[0] for file in MIGRATIONS.glob("versions/v*.py")))
+HEAD = KNOWN[-1]
+_version = sa.table("alembic_version", sa.column("version_num"))
 
 
 async def revision(database: Database) -> str:
@@ -55,88 +22,21 @@ async def revision(database: Database) -> str:
         return await connection.run_sync(_revision)
 
 
+def _revision(connection: sa.Connection) -> str:
+    if not sa.inspect(connection).has_table(_version.name):
+        return ""
+    return connection.execute(sa.select(_version)).scalar() or ""
+
+
 async def upgrade(database: Database) -> None:
     """Brings the schema to the newest revision. Of several processes that try, one does it and the others wait."""
-    scripts = ScriptDirectory.from_config(configuration())
-    head = scripts.get_current_head() or ""
-    known = {script.revision for script in scripts.walk_revisions()}
     found = await revision(database)
-    if found and found not in known:
+    if found and found not in KNOWN:
         raise ConfigurationError(
-            f"{database.location}: a newer release wrote this database (schema {found}, this release knows {head}): "
+            f"{database.location}: a newer release wrote this database (schema {found}, this release knows {HEAD}): "
             "install that release or restore a backup"
         )
-    if found != head:
-        await _migrate(database, command.upgrade, "head")
+    if found != HEAD:
+        from orchestrator.adapters.sql.migration import upgrade_to
 
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """One step of the schema; `text` says what it is about."""
-
-    revision: str
-    text: str
-
-
-def head() -> str:
-    """The revision of this release."""
-    return ScriptDirectory.from_config(configuration()).get_current_head() or ""
-
-
-def history() -> list[Revision]:
-    """All revisions, the oldest first."""
-    scripts = ScriptDirectory.from_config(configuration()).walk_revisions()
-    return [Revision(one.revision, one.doc) for one in scripts][::-1]
-
-
-async def differences(database: Database) -> list[str]:
-    """What of the tables and indexes is not as this release makes them; empty when all is well."""
-
-    def compare(connection: sa.Connection) -> list[str]:
-        options = {"compare_type": True, "compare_server_default": True, "include_object": compared}
-        context = MigrationContext.configure(connection, opts=options)
-        return [_told(one) for one in compare_metadata(context, MODULES[0].metadata)]
-
-    async with database.read() as connection:
-        return await connection.run_sync(compare)
-
-
-def compared(_item: object, name: str | None, kind: str, reflected: bool, _other: object) -> bool:
-    """Not what Alembic cannot compare: indexes with GIN or in descending order, and SQLite's tables of FTS5."""
-    if kind == "table":
-        return "_texts_fts" not in (name or "")
-    return not (kind == "index" and reflected and (name or "").endswith(("_gin", "_desc")))
-
-
-def _told(difference: Any) -> str:
-    """Alembic tells a change as a tuple, and those of columns as a list of them."""
-    if isinstance(difference, list):
-        return "; ".join(_told(one) for one in difference)
-    what, *rest = difference
-    names = [getattr(one, "name", one) for one in rest if isinstance(one, str) or getattr(one, "name", None)]
-    return " ".join([str(what).replace("_", " "), *map(str, names)])
-
-
-async def upgrade_to(database: Database, target: str) -> None:
-    """Brings the schema to a revision that may not be the newest. Raises ConfigurationError for an unknown one."""
-    await _migrate(database, command.upgrade, target)
-
-
-async def downgrade(database: Database, target: str = "base") -> None:
-    """Takes the schema back. What only the newer revision can hold is lost."""
-    await _migrate(database, command.downgrade, target)
-
-
-async def _migrate(database: Database, action: Action, target: str) -> None:
-    # On SQLite the transaction itself is the lock.
-    async with database.write() as connection:
-        if database.dialect == "postgresql":
-            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
-        try:
-            await connection.run_sync(lambda sync: action(configuration(sync), target))
-        except CommandError as error:
-            raise ConfigurationError(f"{database.location}: {error}") from error
-
-
-def _revision(connection: sa.Connection) -> str:
-    return MigrationContext.configure(connection).get_current_revision() or ""
+        await upgrade_to(database, HEAD)

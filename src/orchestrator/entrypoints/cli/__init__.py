@@ -1,6 +1,6 @@
 """The command line."""
 
-from orchestrator.entrypoints.cli.application import app, main
+from orchestrator.entrypoints.cli.application import application, main
 from orchestrator.entrypoints.cli.runtime import Started, Told
 
-__all__ = ["Started", "Told", "app", "main"]
+__all__ = ["Started", "Told", "application", "main"]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from cyclopts import App, CycloptsError
@@ -13,39 +14,9 @@ from cyclopts import App, CycloptsError
 from orchestrator import __version__
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.entrypoints.cli import output
-from orchestrator.entrypoints.cli.access_keys import keys
-from orchestrator.entrypoints.cli.analytics import analytics
-from orchestrator.entrypoints.cli.approvals import approvals
-from orchestrator.entrypoints.cli.artifacts import artifacts
-from orchestrator.entrypoints.cli.bans import bans
-from orchestrator.entrypoints.cli.breakers import breakers
-from orchestrator.entrypoints.cli.chat import chat
-from orchestrator.entrypoints.cli.completion import completion
-from orchestrator.entrypoints.cli.configuration_versions import config
-from orchestrator.entrypoints.cli.db import db
-from orchestrator.entrypoints.cli.doctor import doctor
-from orchestrator.entrypoints.cli.events import events
 from orchestrator.entrypoints.cli.failure import DONE, INTERRUPTED, described, exit_code, told
-from orchestrator.entrypoints.cli.importing import importing
-from orchestrator.entrypoints.cli.logs import logs
-from orchestrator.entrypoints.cli.mcp import mcp
-from orchestrator.entrypoints.cli.models import models
-from orchestrator.entrypoints.cli.nodes import nodes
 from orchestrator.entrypoints.cli.options import PLAIN, Format
-from orchestrator.entrypoints.cli.queue import queue
-from orchestrator.entrypoints.cli.recovery import recovery
-from orchestrator.entrypoints.cli.registry import registry
-from orchestrator.entrypoints.cli.requests import requests
 from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, SchemaWork, Serve
-from orchestrator.entrypoints.cli.schedules import schedules
-from orchestrator.entrypoints.cli.search import search
-from orchestrator.entrypoints.cli.start import start
-from orchestrator.entrypoints.cli.status import status
-from orchestrator.entrypoints.cli.tasks import tasks
-from orchestrator.entrypoints.cli.tools import tools
-from orchestrator.entrypoints.cli.webhooks import webhooks
-from orchestrator.entrypoints.cli.worker import worker
-from orchestrator.entrypoints.cli.workers import workers
 
 ABOUT = """One service that runs AI work on a fleet.
 
@@ -86,54 +57,67 @@ SHOWN_BY = {
     "mcp": "serve",
 }
 
-app = App(
-    name="orchestrator",
-    help=ABOUT,
-    help_format="markdown",
-    version=__version__,
-    version_flags=["--version"],
-    result_action="return_value",
-)
-for command in (
-    start,
-    status,
-    nodes,
-    workers,
-    worker,
-    tasks,
-    schedules,
-    artifacts,
-    tools,
-    approvals,
-    events,
-    webhooks,
-    models,
-    chat,
-    queue,
-    breakers,
-    recovery,
-    bans,
-    keys,
-    config,
-    importing,
-    logs,
-    requests,
-    analytics,
-    registry,
-    search,
-    mcp,
-    db,
-    doctor,
-    completion,
-):
-    if isinstance(command, App):
-        command.help_epilogue = EPILOGUE
-        app.command(command)
-    else:
-        app.command(command, help_epilogue=EPILOGUE)
+# What each command is: a function, or an App with more of them, imported when it is called or listed.
+COMMANDS = {
+    "start": "start:start",
+    "status": "status:status",
+    "nodes": "nodes:nodes",
+    "workers": "workers:workers",
+    "worker": "worker:worker",
+    "tasks": "tasks:tasks",
+    "schedules": "schedules:schedules",
+    "artifacts": "artifacts:artifacts",
+    "tools": "tools:tools",
+    "approvals": "approvals:approvals",
+    "events": "events:events",
+    "webhooks": "webhooks:webhooks",
+    "models": "models:models",
+    "chat": "chat:chat",
+    "queue": "queue:queue",
+    "breakers": "breakers:breakers",
+    "recovery": "recovery:recovery",
+    "bans": "bans:bans",
+    "keys": "access_keys:keys",
+    "config": "configuration_versions:config",
+    "import": "importing:importing",
+    "logs": "logs:logs",
+    "requests": "requests:requests",
+    "analytics": "analytics:analytics",
+    "registry": "registry:registry",
+    "search": "search:search",
+    "mcp": "mcp:mcp",
+    "db": "db:db",
+    "doctor": "doctor:doctor",
+    "completion": "completion:completion",
+}
+
+COMPLETION = "completion"  # speaks of all commands
 
 
-@app.command(help_epilogue=EPILOGUE)
+def application(word: str = "") -> App:
+    """The command line with one command, or with all when `word` is none; to import all takes longer than most of them
+    work."""
+    app = App(
+        name="orchestrator",
+        help=ABOUT,
+        help_format="markdown",
+        version=__version__,
+        version_flags=["--version"],
+        result_action="return_value",
+    )
+    places = [COMMANDS[word]] if word in COMMANDS and word != COMPLETION else COMMANDS.values()
+    for place in places:
+        module, _, name = place.partition(":")
+        command = getattr(import_module(f"{__package__}.{module}"), name)
+        if isinstance(command, App):
+            command.help_epilogue = EPILOGUE
+            app.command(command)
+        else:
+            app.command(command, help_epilogue=EPILOGUE)
+    app.command(version, help_epilogue=EPILOGUE)
+    return app
+
+
 def version(*, form: Format = PLAIN) -> None:
     """Show the version.
 
@@ -152,7 +136,7 @@ def main(
     """Runs one command and returns its exit status (see `failure`); the rest is explained at `Runtime`."""
     tokens = _completed(list(sys.argv[1:] if arguments is None else arguments))
     try:
-        return _run(tokens, Runtime(serve, look_at_storage, schema, app))
+        return _run(tokens, Runtime(serve, look_at_storage, schema, application(*tokens[:1])))
     except (OrchestratorError, CycloptsError) as error:
         if "--json" in tokens:
             output.print_json(described(error))
@@ -178,7 +162,7 @@ def _completed(tokens: list[str]) -> list[str]:
 
 
 def _run(tokens: list[str], runtime: Runtime) -> int:
-    command, bound, unparsed = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    command, bound, unparsed = runtime.app.parse_args(tokens, exit_on_error=False, print_error=False)
     given: dict[str, Any] = {name: runtime for name, kind in unparsed.items() if kind is Runtime}
     result = command(*bound.args, **bound.kwargs, **given)
     return result if isinstance(result, int) else DONE

@@ -65,16 +65,15 @@ def openapi_document() -> dict[str, Any]:
 
 
 def _routed() -> FastAPI:
-    app = FastAPI(
+    # Not by `include_router`, which analyses every route anew for each application.
+    return FastAPI(
         title="Orchestrator",
         version=__version__,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        routes=[route for router in ROUTERS for route in router.routes],
     )
-    for router in ROUTERS:
-        app.include_router(router)
-    return app
 
 
 def data_plane(service: HttpService) -> DataPlane:

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request, Response
 
 from orchestrator import __version__
 from orchestrator.domain.errors import StorageUnavailable
+from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.service import HttpService
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=LateRoute)
 
 
 def _service(request: Request) -> HttpService:

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request, Response
 
 from orchestrator.domain.access import Permission
 from orchestrator.domain.errors import NotFound
+from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.permission import requires_unless_open
 from orchestrator.entrypoints.http.service import HttpService
 
-router = APIRouter(tags=["metrics"])
+router = APIRouter(tags=["metrics"], route_class=LateRoute)
 
 
 @router.get(

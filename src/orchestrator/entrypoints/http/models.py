@@ -10,11 +10,12 @@ from fastapi import APIRouter, Query, Request
 
 from orchestrator.domain.access import Permission, Principal, may_use_model
 from orchestrator.domain.errors import ModelNotFound
+from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.services.fleet.fleet import Fleet
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=LateRoute)
 
 # A key that may do nothing but inference sees the models that it may use.
 LISTS_MODELS = requires(Permission.MODELS_READ, Permission.INFERENCE_USE)
@@ -55,7 +56,7 @@ def _rows(request: Request, principal: Principal) -> list[dict[str, Any]]:
 @router.get("/v1/models")
 async def models(
     request: Request,
-    principal: Annotated[Principal, LISTS_MODELS],
+    principal: Principal = LISTS_MODELS,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
     after_id: str = "",
     before_id: str = "",
@@ -79,7 +80,7 @@ async def models(
 
 
 @router.get("/v1/models/{model:path}")
-async def model(request: Request, model: str, principal: Annotated[Principal, LISTS_MODELS]) -> dict[str, Any]:
+async def model(request: Request, model: str, principal: Principal = LISTS_MODELS) -> dict[str, Any]:
     """One row of the list above. 404 for a model that is not in it."""
     fleet = service_of(request).fleet
     wanted = {model, fleet.resolve(model).name}

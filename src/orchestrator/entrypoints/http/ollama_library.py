@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -17,13 +17,14 @@ from orchestrator.domain.model_name import check, key_of, normalise
 from orchestrator.domain.node import Dialect
 from orchestrator.entrypoints.http.admin.route import audit
 from orchestrator.entrypoints.http.job_states import end_of, watched
+from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.models import service_of
 from orchestrator.entrypoints.http.ollama_models import json_body
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.services.fleet.node import FleetNode
 
-router = APIRouter(tags=["ollama"])
+router = APIRouter(tags=["ollama"], route_class=LateRoute)
 WRITE = requires(Permission.MODELS_WRITE)
 NDJSON = "application/x-ndjson"
 NOT_HERE = (
@@ -33,7 +34,7 @@ NOT_HERE = (
 
 
 @router.post("/api/pull")
-async def pull(request: Request, principal: Annotated[Principal, WRITE], server: str = "") -> Response:
+async def pull(request: Request, principal: Principal = WRITE, server: str = "") -> Response:
     """400 unless `models.pull_enabled`. Pulls `model` (or `name`) as a job of the fleet: to the server that `?server=`
     or the header `X-Server-Id` names, else to the one that has most room. The answer has Ollama's progress lines,
     unless `stream` is false; the job goes on when the caller leaves."""
@@ -55,7 +56,7 @@ async def pull(request: Request, principal: Annotated[Principal, WRITE], server:
 
 
 @router.delete("/api/delete")
-async def delete(request: Request, principal: Annotated[Principal, WRITE], server: str = "") -> Response:
+async def delete(request: Request, principal: Principal = WRITE, server: str = "") -> Response:
     """400 unless `models.pull_enabled`. Deletes `model` (or `name`) from the server that `?server=` or `X-Server-Id`
     names, with its answer as it is; else from every healthy server that has it: `{status, model, servers: [id]}`, with
     `failed: {id: why}` and 502 where one would not. 404 when none has it."""
@@ -88,7 +89,7 @@ async def delete(request: Request, principal: Annotated[Principal, WRITE], serve
 @router.post("/api/create")
 @router.post("/api/copy")
 @router.api_route("/api/blobs/{digest}", methods=["HEAD", "POST"])
-async def library(request: Request, principal: Annotated[Principal, WRITE], server: str = "") -> Response:
+async def library(request: Request, principal: Principal = WRITE, server: str = "") -> Response:
     """400 unless `models.pull_enabled`. Then the request goes to the node that `?server=` or the header `X-Server-Id`
     names, and its answer comes back as it is, progress lines included."""
     service = _enabled(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -12,9 +12,10 @@ from orchestrator import __version__
 from orchestrator.domain.access import Principal, may_use_model
 from orchestrator.domain.errors import Forbidden, InvalidRequest
 from orchestrator.domain.model_name import check
+from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.models import LISTS_MODELS, permitted, servable, service_of
 
-router = APIRouter(tags=["ollama"])
+router = APIRouter(tags=["ollama"], route_class=LateRoute)
 
 PS_SECONDS = 2.0
 
@@ -42,13 +43,13 @@ def _json_only(accept: str) -> bool:
 
 
 @router.api_route("/api/version", methods=["GET", "HEAD"])
-async def version(request: Request, principal: Annotated[Principal, LISTS_MODELS]) -> dict[str, str]:
+async def version(request: Request, principal: Principal = LISTS_MODELS) -> dict[str, str]:
     """`version`: the newest of the fleet's Ollama servers; `orchestrator`: ours."""
     return {"version": service_of(request).library.version(), "orchestrator": __version__}
 
 
 @router.api_route("/api/tags", methods=["GET", "HEAD"])
-async def tags(request: Request, principal: Annotated[Principal, LISTS_MODELS]) -> dict[str, Any]:
+async def tags(request: Request, principal: Principal = LISTS_MODELS) -> dict[str, Any]:
     """`{models: [...]}`: one row per model that this key may use and that some node can serve now, with the node's own
     fields and `servers`, the ids of those nodes. Comes from the catalogue: no node is asked."""
     fleet = service_of(request).fleet
@@ -57,7 +58,7 @@ async def tags(request: Request, principal: Annotated[Principal, LISTS_MODELS]) 
 
 
 @router.get("/api/ps")
-async def ps(request: Request, principal: Annotated[Principal, LISTS_MODELS]) -> dict[str, Any]:
+async def ps(request: Request, principal: Principal = LISTS_MODELS) -> dict[str, Any]:
     """`{models: [...]}`: what healthy nodes hold in memory, with the node's own fields and `server`, its id. Asks the
     nodes, for at most 2 s; of one that is slower, what its last probe saw."""
     service = service_of(request)
@@ -71,7 +72,7 @@ async def ps(request: Request, principal: Annotated[Principal, LISTS_MODELS]) ->
 
 
 @router.post("/api/show")
-async def show(request: Request, principal: Annotated[Principal, LISTS_MODELS]) -> Response:
+async def show(request: Request, principal: Principal = LISTS_MODELS) -> Response:
     """Details of `model` (or `name`, as older clients say), as a node that has it tells them. For a model that no
     Ollama server has: `{details, model_info, modelfile, template, parameters}` as far as its server tells."""
     service = service_of(request)

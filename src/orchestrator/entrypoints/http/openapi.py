@@ -14,9 +14,10 @@ from orchestrator import __version__
 from orchestrator.domain.access import Permission, Principal
 from orchestrator.domain.dialects import ENDPOINTS, Endpoint, Operation
 from orchestrator.domain.node import Dialect
-from orchestrator.entrypoints.http.permission import OPEN_BY_SETTING, OPEN_ROUTES, declared, every_route, requires
+from orchestrator.entrypoints.http.late_route import LateRoute
+from orchestrator.entrypoints.http.permission import OPEN_BY_SETTING, OPEN_ROUTES, declared, requires
 
-router = APIRouter(tags=["documentation"])
+router = APIRouter(tags=["documentation"], route_class=LateRoute)
 READ = requires(Permission.MODELS_READ)
 
 _SENTENCE = re.compile(r"(?:[^.]|\.(?!\s|$))+\.?")
@@ -101,7 +102,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemes = found.setdefault("components", {}).setdefault("securitySchemes", {})
     schemes["bearer"] = {"type": "http", "scheme": "bearer"}
     schemes["apiKey"] = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
-    for route in every_route(app.routes):
+    for route in app.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
             _permission(found["paths"], route)
     return found

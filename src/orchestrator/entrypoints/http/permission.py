@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, params
 from fastapi.requests import HTTPConnection
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.routing import BaseRoute
@@ -91,7 +91,16 @@ def requirement(route: BaseRoute) -> Requires | None:
     """What a route asks of its caller."""
     if not isinstance(route, APIRoute | APIWebSocketRoute):
         return None
-    return next((call for call in _walk(route.dependant) if isinstance(call, Requires)), None)
+    return next((call for call in _stated(route) if isinstance(call, Requires)), None)
+
+
+def _stated(route: APIRoute | APIWebSocketRoute) -> Iterator[Callable[..., Any] | None]:
+    """What a route depends on: first what its function says, for which the route need not be made."""
+    function = route.endpoint
+    for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        if isinstance(default, params.Depends):
+            yield default.dependency
+    yield from _walk(route.dependant)
 
 
 def _walk(dependant: Any) -> Iterator[Callable[..., Any] | None]:
@@ -100,20 +109,10 @@ def _walk(dependant: Any) -> Iterator[Callable[..., Any] | None]:
         yield from _walk(child)
 
 
-def every_route(routes: Sequence[BaseRoute]) -> Iterator[BaseRoute]:
-    """The routes with those of included routers, which FastAPI keeps nested."""
-    for route in routes:
-        included = getattr(route, "original_router", None)
-        if included is not None:
-            yield from every_route(included.routes)
-        else:
-            yield route
-
-
 def undeclared(app: FastAPI) -> list[str]:
     """Routes that are neither open by the list above nor declare a permission: a mistake of ours, found at start."""
     missing = []
-    for route in every_route(app.routes):
+    for route in app.routes:
         for method in getattr(route, "methods", None) or {"WEBSOCKET"}:
             path = getattr(route, "path", "")
             if method != "HEAD" and (method, path) not in OPEN_ROUTES and declared(route) is None:

@@ -32,7 +32,7 @@ class OfferedMeanings:
         self._model = ""
         self._most = 0
         self._made: dict[str, _Made] = {}
-        self._index = new_index(0)
+        self._index: VectorIndex | None = None  # none before there is something to keep: to import numpy takes time
 
     async def work(self, model: str, most: int) -> int:
         """Makes the vectors of one batch, of `most` tools at most; how many. Raises errors as of `Embedder.embed`."""
@@ -42,7 +42,7 @@ class OfferedMeanings:
         if model != self._model or most != self._most or self._made.keys() - texts.keys():
             await self._begin(model, most, texts)
         pending = [key for key, text in texts.items() if key not in self._made or self._made[key].text != text][:BATCH]
-        if pending:
+        if pending and self._index is not None:
             vectors = await self._embedder.each(model, [texts[key] for key in pending])
             self._made |= {key: _Made(texts[key], one) for key, one in zip(pending, vectors, strict=True)}
             await self._put(self._index, pending)
@@ -50,7 +50,7 @@ class OfferedMeanings:
 
     async def nearest(self, model: str, question: bytes, limit: int) -> list[tuple[Tool, float]]:
         """Tools with the cosine, the nearest first."""
-        if model != self._model:
+        if model != self._model or self._index is None:
             return []
         found = await asyncio.to_thread(self._index.nearest, question, limit)
         tools = self._tools()

@@ -1,4 +1,4 @@
-"""Run by Alembic, on a connection of the async engine, in the transaction of `schema.py` that holds the lock."""
+"""Run by Alembic, on a connection of the async engine, in the transaction of `migration.py` that holds the lock."""
 
 from __future__ import annotations
 

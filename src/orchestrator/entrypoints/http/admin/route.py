@@ -9,7 +9,6 @@ from math import ceil
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -17,6 +16,7 @@ from orchestrator.domain.access import Principal, PrincipalKind
 from orchestrator.domain.errors import OrchestratorError, RateLimited, Unauthenticated
 from orchestrator.domain.limiter import RateLimit, RateVerdict
 from orchestrator.entrypoints.http import failure
+from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.permission import identify
 from orchestrator.entrypoints.http.service import HttpService
 
@@ -32,7 +32,7 @@ class Body(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", allow_inf_nan=False)
 
 
-class AdminRoute(APIRoute):
+class AdminRoute(LateRoute):
     """Counts the call against its caller's limits (`security`), and tells the limits in every answer."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

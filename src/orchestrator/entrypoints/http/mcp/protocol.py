@@ -12,10 +12,11 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator.domain.access import Permission, Principal
 from orchestrator.domain.errors import NotAvailable
+from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.tasks.envelope import service_of
 
-router = APIRouter(tags=["mcp"])
+router = APIRouter(tags=["mcp"], route_class=LateRoute)
 PATH = "/mcp"
 READ = requires(Permission.TOOLS_READ)
 MISSING = "MCP is not installed here: it needs orchestrator[mcp]."

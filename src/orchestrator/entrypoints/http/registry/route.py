@@ -12,11 +12,11 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.routing import APIRoute
 
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.storable import INTEGER_LIMIT
 from orchestrator.entrypoints.http import failure
+from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.permission import identify
 from orchestrator.entrypoints.http.service import HttpService
 
@@ -30,7 +30,7 @@ Limit = Annotated[int, Query(ge=0, le=MOST, description="Rows in the answer.")]
 LISTED, REPORTED = 100, 1_000  # rows unless the caller says something else
 
 
-class RegistryRoute(APIRoute):
+class RegistryRoute(LateRoute):
     """Looks at no body before the key."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

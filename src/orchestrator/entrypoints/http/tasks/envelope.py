@@ -20,6 +20,7 @@ from orchestrator.domain.errors import (
     Unauthenticated,
     UnsupportedMedia,
 )
+from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.services.clock import Clock
 
@@ -38,7 +39,7 @@ class _Submitted(msgspec.Struct):
 
 
 def tasks_router(tag: str) -> APIRouter:
-    return APIRouter(prefix=PREFIX, tags=[tag])
+    return APIRouter(prefix=PREFIX, tags=[tag], route_class=LateRoute)
 
 
 def service_of(request: HTTPConnection) -> HttpService:
