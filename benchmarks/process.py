@@ -73,6 +73,11 @@ def own_cpu() -> float:
     return total / TICK
 
 
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's with `extra`; compiled files are kept, as on machines that are not set up for development."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | dict(extra)
+
+
 class Process:
     """A child process and its descendants, pinned to a core; without one they may run wherever their parent may."""
 
@@ -91,7 +96,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env=_environment(env or {}),
                 start_new_session=True,
                 preexec_fn=settle,
             )
