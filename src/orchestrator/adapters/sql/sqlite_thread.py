@@ -9,11 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from orchestrator.adapters.sql.location import SqliteFile
-from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
+from orchestrator.domain.errors import ConfigurationError, OrchestratorError, StorageUnavailable
 
 T = TypeVar("T")
 BEGIN = "BEGIN IMMEDIATE"  # of what writes
 PRAGMAS = ("journal_mode=WAL", "wal_autocheckpoint=0")  # `Checkpoints` does that, and no commit has to
+# A statement of many rows keeps what it changes until it ends: in a file it would be half of all that is written, and
+# the file's coming and going is part of what the next commit waits for.
+MEMORY = "temp_store=MEMORY"
 
 
 class SqliteThread:
@@ -23,7 +26,7 @@ class SqliteThread:
         """`timeout` is how long (seconds) a write waits for another process's transaction."""
         self._location = location
         self._timeout = timeout
-        self._pragmas = (*PRAGMAS, *pragmas)
+        self._pragmas = (*PRAGMAS, MEMORY, *pragmas)
         self._pool = ThreadPoolExecutor(1, name)
         self._connection: sqlite3.Connection | None = None
 
@@ -48,9 +51,7 @@ class SqliteThread:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._work, work)
         except sqlite3.Error as error:
-            if "file is not a database" in str(error):
-                raise ConfigurationError(f"{self._location}: this file is not a SQLite database") from error
-            raise StorageUnavailable(f"{self._location}: {error}") from error
+            raise refused(self._location, str(error)) from error
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection
@@ -78,6 +79,13 @@ class SqliteThread:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def refused(location: SqliteFile, message: str) -> OrchestratorError:
+    """SQLite's error in the product's words."""
+    if "file is not a database" in message:
+        return ConfigurationError(f"{location}: this file is not a SQLite database")
+    return StorageUnavailable(f"{location}: {message}")
 
 
 def transaction(connection: sqlite3.Connection, work: Callable[[], T], begin: str = BEGIN) -> T:

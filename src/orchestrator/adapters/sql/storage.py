@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import sqlalchemy as sa
 
@@ -18,7 +18,7 @@ from orchestrator.adapters.sql.database import BUSY_TIMEOUT, Database, open_data
 from orchestrator.adapters.sql.event_log import PostgresEventLog, SqliteEventLog
 from orchestrator.adapters.sql.history import SqlHistory
 from orchestrator.adapters.sql.keys import SqlKeys
-from orchestrator.adapters.sql.ledger import PostgresLedger, SqliteLedger
+from orchestrator.adapters.sql.ledger import WRITING, PostgresLedger, SqliteLedger
 from orchestrator.adapters.sql.location import SqliteFile, locate
 from orchestrator.adapters.sql.mcp_servers import SqlMcpServers
 from orchestrator.adapters.sql.meanings import SqlMeanings
@@ -28,6 +28,7 @@ from orchestrator.adapters.sql.notes import SqlNotes
 from orchestrator.adapters.sql.overrides import SqlOverrides
 from orchestrator.adapters.sql.registry_nodes import SqlRegistryNodes
 from orchestrator.adapters.sql.schedules import SqlSchedules
+from orchestrator.adapters.sql.sqlite_process import SqliteProcess
 from orchestrator.adapters.sql.switches import SqlSwitches
 from orchestrator.adapters.sql.tables import meta
 from orchestrator.adapters.sql.task_logs import SqlTaskLogs
@@ -129,22 +130,21 @@ async def open_sql_storage(url: str, *, busy_timeout: float = BUSY_TIMEOUT) -> A
     database that does not answer.
     """
     location = locate(url)
-    async with open_database(location, busy_timeout) as database:
+    async with open_database(location, busy_timeout) as database, AsyncExitStack() as stack:
         ledger: SqliteLedger | PostgresLedger
         event_log: SqliteEventLog | PostgresEventLog
-        checkpoints: Checkpoints | None = None
         if isinstance(location, SqliteFile):
-            checkpoints = Checkpoints(location, busy_timeout, database.turn)
-            ledger = SqliteLedger(location, busy_timeout, database.turn)
-            event_log = SqliteEventLog(database, location, busy_timeout)
+            writer = SqliteProcess(location, busy_timeout, WRITING)
+            stack.push_async_callback(writer.close)
+            ledger = SqliteLedger(location, busy_timeout, writer, database.turn)
+            event_log = SqliteEventLog(database, writer)
         else:
             ledger = PostgresLedger(location)
             event_log = PostgresEventLog(database, location)
-        try:
-            storage = SqlStorage(database, ledger, event_log)
-            await storage.upgrade()
-            async with nullcontext() if checkpoints is None else checkpoints.kept():
-                yield storage
-        finally:
-            await event_log.close()
-            await ledger.close()
+            stack.push_async_callback(event_log.close)
+        stack.push_async_callback(ledger.close)
+        storage = SqlStorage(database, ledger, event_log)
+        await storage.upgrade()
+        if isinstance(location, SqliteFile):
+            await stack.enter_async_context(Checkpoints(location, busy_timeout, database.turn).kept())
+        yield storage

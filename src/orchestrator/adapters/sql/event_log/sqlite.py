@@ -7,10 +7,10 @@ from contextlib import nullcontext
 
 import sqlalchemy as sa
 
-from orchestrator.adapters.sql.database import BUSY_TIMEOUT, Database
+from orchestrator.adapters.sql.database import Database
 from orchestrator.adapters.sql.event_log.shared import EventRows
-from orchestrator.adapters.sql.location import SqliteFile
-from orchestrator.adapters.sql.sqlite_thread import SqliteThread
+from orchestrator.adapters.sql.sqlite_process import SqliteProcess
+from orchestrator.adapters.sql.sqlite_program import Step
 from orchestrator.adapters.sql.tables import event_head
 from orchestrator.ports.event_log import EventBatch, EventHead
 
@@ -20,20 +20,18 @@ LEAP = 1 << 16
 TURN = """
 INSERT INTO event_writers (owner, serial, at) VALUES (?, ?, ?)
 ON CONFLICT (owner) DO UPDATE SET serial = excluded.serial, at = excluded.at WHERE serial < excluded.serial"""
-COUNT = "UPDATE event_head SET last = last + 1, size = size + ? WHERE id = 1 RETURNING last"
-ADD = "INSERT INTO event_batches (number, at, count, body) VALUES (?, ?, ?, ?)"
+COUNT = "UPDATE event_head SET last = last + 1, size = size + ? WHERE id = 1"
+ADD = "INSERT INTO event_batches (number, at, count, body) SELECT last, ?, ?, ? FROM event_head WHERE id = 1"
+LAST = "SELECT last FROM event_head WHERE id = 1"
 
 
 class SqliteEventLog(EventRows):
     """`EventLog`. A batch survives the process when `append` returns; it survives a power failure from the next change
     of a task on, so that events cost no waiting for the disk of their own."""
 
-    def __init__(self, database: Database, location: SqliteFile, busy_timeout: float = BUSY_TIMEOUT) -> None:
+    def __init__(self, database: Database, writer: SqliteProcess) -> None:
         super().__init__(database)
-        self._thread = SqliteThread(location, busy_timeout, "events-writer", ("synchronous=NORMAL",))
-
-    async def close(self) -> None:
-        await self._thread.close()
+        self._writer = writer
 
     async def head(self, *, begins: bool = False) -> EventHead:
         head = await super().head()
@@ -43,17 +41,20 @@ class SqliteEventLog(EventRows):
         return await super().head()
 
     async def append(self, owner: str, serial: int, batch: EventBatch) -> int:
-        def write(connection: sqlite3.Connection) -> int:
-            if not connection.execute(TURN, (owner, serial, batch.at)).rowcount:
-                return 0
-            return add_batch(connection, batch)
-
+        steps = [(TURN, (owner, serial, batch.at), 1), *batch_steps(batch)]
         async with self._database.turn or nullcontext():
-            return await self._thread.write(write)
+            rows = await self._writer.write(steps, LAST, durable=False)
+        return int(rows[0][0]) if rows else 0
+
+
+def batch_steps(batch: EventBatch) -> list[Step]:
+    """What adds a batch, within a transaction; `LAST` then asks for its number."""
+    return [(COUNT, (len(batch.body),), 1), (ADD, (batch.at, batch.count, batch.body), 1)]
 
 
 def add_batch(connection: sqlite3.Connection, batch: EventBatch) -> int:
     """Within a transaction; the batch's number."""
-    [number] = connection.execute(COUNT, (len(batch.body),)).fetchone()
-    connection.execute(ADD, (number, batch.at, batch.count, batch.body))
+    for statement, values, _ in batch_steps(batch):
+        connection.execute(statement, values)
+    [number] = connection.execute(LAST).fetchone()
     return int(number)

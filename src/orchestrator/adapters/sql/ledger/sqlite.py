@@ -1,4 +1,5 @@
-"""The ledger in a SQLite file. Two connections, each on a thread of its own: one writes, one reads."""
+"""The ledger in a SQLite file. Changes of tasks are written by a process of its own, everything else by a connection on
+a thread, and another one reads."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import product
 from typing import Any, TypeVar
 
+from orchestrator.adapters.sql.event_log.sqlite import LAST, batch_steps
 from orchestrator.adapters.sql.ledger.rows import (
     ACTIVE,
     IDLE,
@@ -22,8 +24,9 @@ from orchestrator.adapters.sql.ledger.rows import (
     searched,
     task_of,
 )
-from orchestrator.adapters.sql.ledger.sqlite_write import DROP_KEY, count, write
+from orchestrator.adapters.sql.ledger.sqlite_write import DROP_KEY, count, write_each, written_at_once
 from orchestrator.adapters.sql.location import SqliteFile
+from orchestrator.adapters.sql.sqlite_process import SqliteProcess
 from orchestrator.adapters.sql.sqlite_thread import SqliteThread
 from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.change import Change
@@ -34,7 +37,7 @@ from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict, turn
 T = TypeVar("T")
 MOST_NAMES = 500  # ids in one query
 CACHE = 64_000  # KiB of pages that each connection keeps
-PRAGMAS = ("synchronous=FULL", "foreign_keys=ON", f"cache_size=-{CACHE}")
+WRITING = ("synchronous=FULL", "foreign_keys=ON", f"cache_size=-{CACHE}")
 FORGET_AFTER = 3_600.0  # seconds after its lease for which a replica is remembered
 FAR = 2**63 - 1
 _PRIORITIES = range(1, LOWEST + 1)
@@ -69,12 +72,15 @@ BY_KEY = "SELECT task FROM task_keys WHERE principal = ? AND key = ?"
 class SqliteLedger:
     """`Ledger` and `TaskArchive`. Opened when it is first used."""
 
-    def __init__(self, location: SqliteFile, busy_timeout: float, turn: asyncio.Lock | None = None) -> None:
-        """`busy_timeout` is how long (seconds) a write waits for another process's transaction. `turn` is held by
-        whoever in this process writes to the file."""
+    def __init__(
+        self, location: SqliteFile, busy_timeout: float, changes: SqliteProcess, turn: asyncio.Lock | None = None
+    ) -> None:
+        """`busy_timeout` is how long (seconds) a write waits for another process's transaction. `changes` writes the
+        changes of tasks. `turn` is held by whoever of ours writes to the file."""
         self._turn = turn or asyncio.Lock()
-        self._writer = SqliteThread(location, busy_timeout, "ledger-writer", PRAGMAS)
-        self._reader = SqliteThread(location, busy_timeout, "ledger-reader", PRAGMAS)
+        self._changes = changes
+        self._writer = SqliteThread(location, busy_timeout, "ledger-writer", WRITING)
+        self._reader = SqliteThread(location, busy_timeout, "ledger-reader", WRITING)
 
     async def close(self) -> None:
         await asyncio.gather(self._writer.close(), self._reader.close())
@@ -84,7 +90,18 @@ class SqliteLedger:
         check(merged)
         if not changes:
             return []
-        return await self._write(lambda connection: write(connection, changes, merged, places, news))
+        all_done = [Verdict.DONE] * len(changes)
+        steps = written_at_once(changes, merged)
+        if steps is not None:
+            batch = news.of(all_done) if news is not None else None
+            steps += batch_steps(batch) if batch is not None else []
+            async with self._turn:
+                rows = await self._changes.write(steps, LAST if batch is not None else "")
+            if rows is not None:
+                if news is not None and rows:
+                    news.number = rows[0][0]
+                return all_done
+        return await self._write(lambda connection: write_each(connection, changes, merged, places, news))
 
     async def get(self, ids: Collection[str]) -> dict[str, Task]:
         wanted = [task_id for task_id in ids if is_key(task_id)]

@@ -1,6 +1,5 @@
-"""Writes changes of tasks into SQLite, many rows a statement and few statements a transaction: with each the thread has
-to wait for its turn among the others of the process, which is most of what it costs.
-"""
+"""Writes changes of tasks into SQLite: many rows a statement and few statements a transaction where all can be written,
+one after the other where some cannot."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from orchestrator.adapters.sql.ledger.rows import (
     moving,
     unchained,
 )
-from orchestrator.adapters.sql.sqlite_thread import BEGIN
+from orchestrator.adapters.sql.sqlite_program import Step
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.task import Task
 from orchestrator.ports.ledger import News, Verdict
@@ -49,10 +48,8 @@ INSERT INTO tasks ({", ".join(ALL)}) SELECT * FROM (VALUES {_values(len(ALL), ro
 WHERE NOT EXISTS (SELECT 1 FROM tasks_finished f WHERE f.id = v.column1) ON CONFLICT DO NOTHING"""  # noqa: S608
 
 
-@lru_cache(len(SIZES))
-def _add_finished(rows: int) -> str:
-    return f"""
-INSERT INTO tasks_finished ({", ".join(ENDED)}) SELECT * FROM (VALUES {_values(len(ENDED), rows)}) AS v
+_ADD_FINISHED = f"""
+INSERT INTO tasks_finished ({", ".join(ENDED)}) SELECT * FROM (VALUES {_values(len(ENDED), 1)}) AS v
 WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = v.column1) ON CONFLICT DO NOTHING"""  # noqa: S608
 
 
@@ -89,67 +86,66 @@ def _remove(rows: int) -> str:
     return f"DELETE FROM tasks WHERE id IN ({', '.join('?' * rows)})"  # noqa: S608
 
 
-def write(
+def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> list[Step] | None:
+    """The steps of a transaction that makes all of the changes, if all of them can be made; None when it must be found
+    out which of them can. `merged` is what `chained` makes of the changes."""
+    adds: list[Row] = []
+    finishes: list[Row] = []
+    moves: list[Row] = []
+    steps: list[Step] = []
+    for change in merged:
+        task = change.task
+        if change.expected == 0:
+            if task.state.finished:
+                return None
+            adds.append((*fixed(task), *moving(task)))
+            if task.spec.idempotency_key:
+                steps.append((ADD_KEY, _key(task), 1))
+        elif change.before is None or change.before.finished:
+            return None
+        elif task.state.finished:
+            finishes.append((*moving(task), *ending(task), *_held(change)))
+        else:
+            moves.append((*moving(task), *_held(change)))
+    if len({change.task.spec.id for change in merged}) < len(merged):
+        return None
+    steps += _steps(_add, adds)
+    steps += _steps(_finish, finishes)
+    steps += _steps(_remove, [row[-3:-2] for row in finishes])
+    steps += _steps(_change, moves)
+    counted = deltas(changes, [Verdict.DONE] * len(changes))
+    if counted:
+        steps.append((count(len(counted)), _flat(counted), None))
+    return steps
+
+
+def write_each(
     connection: sqlite3.Connection,
     changes: Sequence[Change],
     merged: Sequence[Change],
     places: Sequence[int],
     news: News | None = None,
 ) -> list[Verdict]:
-    """Within a transaction. A verdict for each; `merged` and `places` are what `chained` makes of the changes."""
+    """Within a transaction, one after the other. A verdict for each; `merged` and `places` are what `chained` makes of
+    the changes."""
     cursor = connection.cursor()
-    if _all_written(cursor, merged):
-        verdicts = [Verdict.DONE] * len(changes)
-    else:
-        cursor.execute("ROLLBACK")
-        cursor.execute(BEGIN)
-        verdicts = unchained([_write_one(cursor, change) for change in merged], places)
+    verdicts = unchained([_write_one(cursor, change) for change in merged], places)
     counted = deltas(changes, verdicts)
     if counted:
-        cursor.execute(count(len(counted)), [value for row in counted for value in row])
+        cursor.execute(count(len(counted)), _flat(counted))
     batch = news.of(verdicts) if news is not None else None
     if news is not None and batch is not None:
         news.number = add_batch(connection, batch)
     return verdicts
 
 
-def _all_written(cursor: sqlite3.Cursor, changes: Sequence[Change]) -> bool:
-    """Whether all of the changes could be made. If not, it must be found out anew which of them can."""
-    adds: list[Row] = []
-    finishes: list[Row] = []
-    moves: list[Row] = []
-    keys: list[Row] = []
-    for change in changes:
-        task = change.task
-        if change.expected == 0:
-            if task.state.finished:
-                return False
-            adds.append((*fixed(task), *moving(task)))
-            if task.spec.idempotency_key:
-                keys.append(_key(task))
-        elif change.before is None or change.before.finished:
-            return False
-        elif task.state.finished:
-            finishes.append((*moving(task), *ending(task), *_held(change)))
-        else:
-            moves.append((*moving(task), *_held(change)))
-    if len({change.task.spec.id for change in changes}) < len(changes):
-        return False
-    return (
-        (not keys or cursor.executemany(ADD_KEY, keys).rowcount == len(keys))
-        and _count(cursor, _add, adds) == len(adds)
-        and _count(cursor, _finish, finishes) == len(finishes)
-        and _count(cursor, _remove, [row[-3:-2] for row in finishes]) == len(finishes)
-        and _count(cursor, _change, moves) == len(moves)
-    )
+def _steps(statement: Callable[[int], str], rows: Sequence[Row]) -> list[Step]:
+    """What writes the rows, and all of them."""
+    return [(statement(len(part)), _flat(part), len(part)) for part in _parts(rows)]
 
 
-def _count(cursor: sqlite3.Cursor, statement: Callable[[int], str], rows: Sequence[Row]) -> int:
-    """How many rows the statement wrote."""
-    written = 0
-    for part in _parts(rows):
-        written += cursor.execute(statement(len(part)), [value for row in part for value in row]).rowcount
-    return written
+def _flat(rows: Sequence[Row]) -> list[Any]:
+    return [value for row in rows for value in row]
 
 
 def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
@@ -165,7 +161,7 @@ def _write_one(cursor: sqlite3.Cursor, change: Change) -> Verdict:
     if change.expected == 0:
         return _add_one(cursor, task)
     if task.state.finished:
-        done = _count(cursor, _finish, [(*moving(task), *ending(task), *_held(change))])
+        done = cursor.execute(_finish(1), (*moving(task), *ending(task), *_held(change))).rowcount
         if done:
             cursor.execute(_remove(1), (task.spec.id,))
     elif change.before is not None and change.before.finished:
@@ -173,7 +169,7 @@ def _write_one(cursor: sqlite3.Cursor, change: Change) -> Verdict:
         if done:
             cursor.execute(REMOVE_FINISHED, (task.spec.id,))
     else:
-        done = _count(cursor, _change, [(*moving(task), *_held(change))])
+        done = cursor.execute(_change(1), (*moving(task), *_held(change))).rowcount
     return Verdict.DONE if done else Verdict.STALE
 
 
@@ -182,9 +178,9 @@ def _add_one(cursor: sqlite3.Cursor, task: Task) -> Verdict:
     if has_key and not cursor.execute(ADD_KEY, _key(task)).rowcount:
         return Verdict.EXISTS
     if task.state.finished:
-        done = _count(cursor, _add_finished, [(*fixed(task), *moving(task), *ending(task))])
+        done = cursor.execute(_ADD_FINISHED, (*fixed(task), *moving(task), *ending(task))).rowcount
     else:
-        done = _count(cursor, _add, [(*fixed(task), *moving(task))])
+        done = cursor.execute(_add(1), (*fixed(task), *moving(task))).rowcount
     if done:
         return Verdict.DONE
     if has_key:
