@@ -93,6 +93,17 @@ class _News:
         return EventBatch(0, self._at, len(self.records), packed(self.records)) if self.records else None
 
 
+class _Written:
+    """What became of changes, before anybody is told."""
+
+    __slots__ = ("batch", "news", "verdicts")
+
+    def __init__(self, batch: Sequence[Write], verdicts: Sequence[Verdict], news: _News | None) -> None:
+        self.batch = batch
+        self.verdicts = verdicts
+        self.news = news
+
+
 class Writer:
     """One per process. Changes are written in the order in which they were put."""
 
@@ -100,38 +111,53 @@ class Writer:
         self._ledger = ledger
         self._outbox = outbox
         self._waiting: list[Write] = []
-        self._some = False  # something waits
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def put(self, write: Write) -> None:
         self._waiting.append(write)
-        if not self._some:
-            self._some = True
+        if len(self._waiting) == 1:
             self._idle.clear()
             self._more.set()
 
     async def run(self) -> None:
         """Until cancelled."""
+        last: _Written | None = None
         while True:
+            if last is not None and not self._waiting:
+                self._tell(last)
+                last = None
+            if not self._waiting:
+                self._idle.set()
             await self._more.wait()
             await asyncio.sleep(0)  # what is decided at this moment goes along: a new task with its node
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             if not self._waiting:
-                self._some = False
                 self._more.clear()
-            await self._write(batch)
-            if not self._waiting:
-                self._idle.set()
+            writing = asyncio.ensure_future(self._write(batch, self._news(batch, last)))
+            if last is not None:
+                await asyncio.sleep(0)  # the ledger is at work on these before those before them are told
+                self._tell(last)
+                last = None
+            try:
+                last = await writing
+            finally:
+                writing.cancel()
 
     async def drained(self) -> None:
         """Returns when nothing waits any more."""
         await self._idle.wait()
 
-    async def _write(self, batch: list[Write]) -> None:
+    def _news(self, batch: Sequence[Write], last: _Written | None) -> _News | None:
+        """What is told with the batch; nothing while `last` has news that do not go that way, and are not told yet."""
         outbox = self._outbox
-        news = _News(batch, outbox.at()) if outbox is not None and outbox.rides() else None
+        if outbox is None or not outbox.rides() or (last is not None and last.news is None):
+            return None
+        return _News(batch, outbox.at())
+
+    async def _write(self, batch: list[Write], news: _News | None = None) -> _Written:
+        """What became of the batch, or of a part of it of which nothing was told yet."""
         try:
             verdicts = await self._ledger.commit(batch, news) if news is not None else await self._ledger.commit(batch)
         except StorageUnavailable as error:
@@ -139,13 +165,17 @@ class Writer:
         except OrchestratorError as error:
             await self._apart(batch, error)
         else:
-            self._end(batch, verdicts, news)
+            return _Written(batch, verdicts, news)
+        return _Written([], [], news)
+
+    def _tell(self, written: _Written) -> None:
+        self._end(written.batch, written.verdicts, written.news)
 
     def _end(self, batch: Sequence[Write], verdicts: Sequence[Verdict], news: _News | None = None) -> None:
         for one, verdict in zip(batch, verdicts, strict=True):
             _tell(one, verdict)
         outbox = self._outbox
-        if outbox is None:
+        if outbox is None or not batch:
             return
         if news is not None and news.number:
             outbox.rode(news.number, news.records)
@@ -158,8 +188,8 @@ class Writer:
             _tell(batch[0], error)
             return
         middle = len(batch) // 2
-        await self._write(batch[:middle])
-        await self._write(batch[middle:])
+        self._tell(await self._write(batch[:middle]))
+        self._tell(await self._write(batch[middle:]))
 
     async def _again(self, batch: list[Write], error: StorageUnavailable) -> None:
         """The ledger is away. What was to be written may or may not be: that is found out when it is back."""
