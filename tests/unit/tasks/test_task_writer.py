@@ -1,4 +1,5 @@
-"""What follows a change may break; the writing of other changes goes on, and the fault is told."""
+"""When changes are written and told. What follows a change may break; the writing of other changes goes on, and the
+fault is told."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ import pytest
 from orchestrator.adapters.memory.ledger import MemoryLedger
 from orchestrator.domain.errors import UpstreamError
 from orchestrator.domain.task.change import Change
-from orchestrator.ports.ledger import Verdict
+from orchestrator.ports.ledger import News, Verdict
 from orchestrator.ports.upstream import ResponseHead
 from orchestrator.services.tasks.delivery import Delivery
-from orchestrator.services.tasks.writer import Answer, CallbackWrite, Writer
+from orchestrator.services.tasks.events import Record
+from orchestrator.services.tasks.writer import MANY, Answer, CallbackWrite, Writer
 from task_samples import queued
 
 
@@ -76,3 +78,98 @@ async def test_a_report_that_breaks_is_told(caplog: pytest.LogCaptureFixture) ->
         delivery.on_whole(ResponseHead(200, b"", b"", 2, False), b"{}")
     delivery.broken(raised.value)  # as a connection does with what a receiver raises
     assert "the report is broken" in caplog.text
+
+
+class Held(MemoryLedger):
+    """Begins a transaction at once and ends it when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: asyncio.Queue[list[str]] = asyncio.Queue()
+        self.may = asyncio.Semaphore(0)
+        self.news: list[bool] = []
+
+    async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
+        self.begun.put_nowait([change.task.id for change in changes])
+        self.news.append(news is not None)
+        await self.may.acquire()
+        return await super().commit(changes)
+
+
+async def test_many_are_told_while_the_next_are_written() -> None:
+    ledger, heard = Held(), asyncio.Queue[Answer]()
+    writer = Writer(ledger)
+    running = asyncio.create_task(writer.run())
+    try:
+        for number in range(MANY):
+            writer.put(CallbackWrite(queued(f"a{number}"), heard.put_nowait))
+        assert len(await asyncio.wait_for(ledger.begun.get(), 5)) == MANY
+        writer.put(CallbackWrite(queued("b"), heard.put_nowait))
+        ledger.may.release()
+        assert await asyncio.wait_for(ledger.begun.get(), 5) == ["b"]
+        async with asyncio.timeout(5):
+            told = [await heard.get() for _ in range(MANY)]
+        assert told == [Verdict.DONE] * MANY
+        assert heard.empty(), "b is not written yet"
+        ledger.may.release()
+        assert await asyncio.wait_for(heard.get(), 5) is Verdict.DONE
+        await asyncio.wait_for(writer.drained(), 5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_few_are_told_before_the_next_are_written() -> None:
+    ledger, order = Held(), list[str]()
+    writer = Writer(ledger)
+    running = asyncio.create_task(writer.run())
+    try:
+        writer.put(CallbackWrite(queued("a"), lambda _: order.append("told")))
+        assert await asyncio.wait_for(ledger.begun.get(), 5) == ["a"]
+        writer.put(CallbackWrite(queued("b"), lambda _: None))
+        ledger.may.release()
+        await asyncio.wait_for(ledger.begun.get(), 5)
+        assert order == ["told"]
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+class Followed:
+    """An outbox that somebody begins to follow."""
+
+    def __init__(self) -> None:
+        self.followed = False
+        self.told: list[Record] = []
+
+    def rides(self) -> bool:
+        return self.followed
+
+    def at(self) -> float:
+        return 1.0
+
+    def tell_all(self, records: list[Record]) -> None:
+        self.told += records
+
+    def rode(self, number: int, records: list[Record]) -> None:
+        raise AssertionError("the ledger takes no news")
+
+
+async def test_news_do_not_overtake_those_that_are_told_later() -> None:
+    ledger, outbox, heard = Held(), Followed(), asyncio.Queue[Answer]()
+    writer = Writer(ledger, outbox)
+    running = asyncio.create_task(writer.run())
+    try:
+        for number in range(MANY):
+            writer.put(CallbackWrite(queued(f"a{number}"), heard.put_nowait))
+        await asyncio.wait_for(ledger.begun.get(), 5)
+        outbox.followed = True
+        for name in ("b", "c"):
+            writer.put(CallbackWrite(queued(name), heard.put_nowait))
+            ledger.may.release()
+            await asyncio.wait_for(ledger.begun.get(), 5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert len(outbox.told) == MANY + 1
+    assert ledger.news == [False, False, True], "b goes behind the news of a, which wait in the outbox"

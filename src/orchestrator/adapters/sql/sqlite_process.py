@@ -32,6 +32,11 @@ class SqliteProcess:
         self._processes: list[subprocess.Popen[bytes]] = []  # the newest, and those that have not ended yet
         self._connection: socket.socket | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the newest; 0 when none was needed yet."""
+        return self._processes[-1].pid if self._processes else 0
+
     async def write(
         self, steps: Sequence[Step], question: str = "", *, durable: bool = True
     ) -> list[tuple[Any, ...]] | None:
@@ -62,6 +67,8 @@ class SqliteProcess:
 
     async def _ask(self, request: tuple[bool, Sequence[Step], str]) -> tuple[str, Any]:
         loop = asyncio.get_running_loop()
+        if self._processes and self._processes[-1].poll() is not None:
+            self._leave()  # it died between two transactions: nothing is in doubt
         connection, opening = self._connection, b""
         if connection is None:
             connection = self._connection = self._start()

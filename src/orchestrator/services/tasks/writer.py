@@ -17,6 +17,7 @@ from orchestrator.ports.ledger import Ledger, Verdict
 from orchestrator.services.tasks.events import Record, packed, task_record
 
 AT_ONCE = 1_000  # changes in one transaction
+MANY = 32  # changes that take longer to tell of than it takes to have the next ones written
 LONGEST_PAUSE = 5.0  # seconds between two tries to reach the ledger
 _log = logging.getLogger("orchestrator.tasks")
 
@@ -123,31 +124,38 @@ class Writer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        last: _Written | None = None
         while True:
-            if last is not None and not self._waiting:
-                self._tell(last)
-                last = None
-            if not self._waiting:
-                self._idle.set()
             await self._more.wait()
             await asyncio.sleep(0)  # what is decided at this moment goes along: a new task with its node
-            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            batch = self._take()
+            written = await self._write(batch, self._news(batch, None))
+            while len(written.batch) >= MANY and self._waiting:
+                written = await self._write_before_telling(written)
+            self._tell(written)
             if not self._waiting:
-                self._more.clear()
-            writing = asyncio.ensure_future(self._write(batch, self._news(batch, last)))
-            if last is not None:
-                await asyncio.sleep(0)  # the ledger is at work on these before those before them are told
-                self._tell(last)
-                last = None
-            try:
-                last = await writing
-            finally:
-                writing.cancel()
+                self._idle.set()
 
     async def drained(self) -> None:
         """Returns when nothing waits any more."""
         await self._idle.wait()
+
+    async def _write_before_telling(self, last: _Written) -> _Written:
+        """Tells of `last` while the ledger is at work on what comes after it: to tell of hundreds of changes takes as
+        long as to write them."""
+        batch = self._take()
+        writing = asyncio.ensure_future(self._write(batch, self._news(batch, last)))
+        try:
+            await asyncio.sleep(0)  # the ledger has it now
+            self._tell(last)
+            return await writing
+        finally:
+            writing.cancel()
+
+    def _take(self) -> list[Write]:
+        batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+        if not self._waiting:
+            self._more.clear()
+        return batch
 
     def _news(self, batch: Sequence[Write], last: _Written | None) -> _News | None:
         """What is told with the batch; nothing while `last` has news that do not go that way, and are not told yet."""
