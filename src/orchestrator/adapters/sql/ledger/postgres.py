@@ -5,28 +5,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from orchestrator.adapters.sql.ledger.postgres_write import COUNT, DROP_KEYS, transposed, waves, write, written_at_once
 from orchestrator.adapters.sql.ledger.rows import (
     ACTIVE,
     ALL,
-    ENDED,
-    FIXED,
     IDLE,
-    MOVING,
     READ_ENDED,
     READ_HOT,
     chained,
     check,
     counts_of,
     deltas,
-    ending,
     filters_of,
-    fixed,
     keys_of,
-    moving,
     searched,
     task_of,
     unchained,
@@ -57,50 +52,6 @@ PINNED = {
 }
 FAR = 2**63 - 1
 _OPEN = [*ACTIVE, *IDLE]
-_TYPES = {"seq": "bigint", "priority": "bigint", "version": "bigint", "finished_at": "float8"}
-
-
-def _arrays(names: Sequence[str], first: int = 1) -> str:
-    return ", ".join(f"${first + place}::{_TYPES.get(name, 'text')}[]" for place, name in enumerate(names))
-
-
-_V = ", ".join(f"v.{name}" for name in MOVING)
-_T = ", ".join(f"t.{name}" for name in FIXED)
-_END = ("result", "performance", "finished_at")
-ADD_KEYS = """
-INSERT INTO task_keys (principal, key, task) SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
-ON CONFLICT DO NOTHING RETURNING task"""
-DROP_KEYS = """
-DELETE FROM task_keys k USING unnest($1::text[], $2::text[]) AS v (principal, key)
-WHERE k.principal = v.principal AND k.key = v.key"""
-ADD = f"""
-INSERT INTO tasks ({", ".join(ALL)}) SELECT v.* FROM unnest({_arrays(ALL)}) AS v ({", ".join(ALL)})
-WHERE NOT EXISTS (SELECT 1 FROM tasks_finished f WHERE f.id = v.id) ON CONFLICT DO NOTHING RETURNING id"""  # noqa: S608
-ADD_FINISHED = f"""
-INSERT INTO tasks_finished ({", ".join(ENDED)}) SELECT v.* FROM unnest({_arrays(ENDED)}) AS v ({", ".join(ENDED)})
-WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = v.id) ON CONFLICT DO NOTHING RETURNING id"""  # noqa: S608
-CHANGE = f"""
-UPDATE tasks t SET {", ".join(f"{name} = v.{name}" for name in MOVING)}
-FROM unnest($1::text[], $2::bigint[], $3::text[], {_arrays(MOVING, 4)}) AS v (id, expected, before, {", ".join(MOVING)})
-WHERE t.id = v.id AND t.version = v.expected AND t.state = v.before RETURNING t.id"""  # noqa: S608
-FINISH = f"""
-WITH gone AS (
-    DELETE FROM tasks t USING unnest($1::text[], $2::bigint[], $3::text[], {_arrays((*MOVING, *_END), 4)})
-        AS v (id, expected, before, {", ".join((*MOVING, *_END))})
-    WHERE t.id = v.id AND t.version = v.expected AND t.state = v.before
-    RETURNING {_T}, {_V}, v.result, v.performance, v.finished_at)
-INSERT INTO tasks_finished ({", ".join(ENDED)}) SELECT * FROM gone RETURNING id"""  # noqa: S608
-REPLAY = f"""
-WITH gone AS (
-    DELETE FROM tasks_finished t USING unnest($1::text[], $2::bigint[], $3::text[], {_arrays(MOVING, 4)})
-        AS v (id, expected, before, {", ".join(MOVING)})
-    WHERE t.id = v.id AND t.version = v.expected AND t.state = v.before RETURNING {_T}, {_V})
-INSERT INTO tasks ({", ".join(ALL)}) SELECT * FROM gone RETURNING id"""  # noqa: S608
-COUNT = """
-INSERT INTO task_counts (owner, state, now, ended)
-SELECT $1, v.state, v.now, v.ended FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS v (state, now, ended)
-ON CONFLICT (owner, state)
-DO UPDATE SET now = task_counts.now + excluded.now, ended = task_counts.ended + excluded.ended"""
 LAST_KEPT = "SELECT seq FROM tasks_finished WHERE state = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2"
 PRUNE = """
 DELETE FROM tasks_finished WHERE id IN (
@@ -197,29 +148,33 @@ class PostgresLedger:
     async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
         merged, places = chained(changes)
         check(merged)
+        if not changes:
+            return []
+        whole = written_at_once(changes, merged)
+        if whole is not None and await self._whole(*whole):
+            return [Verdict.DONE] * len(changes)
 
-        async def write(connection: Any) -> list[Verdict]:
+        async def each(connection: Any) -> list[Verdict]:
             written: list[Verdict] = []
-            for wave in _waves(merged):
-                written += await _write(connection, wave)
+            for wave in waves(merged):
+                written += await write(connection, wave)
             verdicts = unchained(written, places)
             counted = deltas(changes, verdicts)
             if counted:
-                # A row of its own for each replica: nobody waits for another's.
-                await connection.execute(COUNT, changes[0].task.owner, *_transposed(counted, 3))
+                await connection.execute(COUNT, changes[0].task.owner, *transposed(counted, 3))
             return verdicts
 
-        return await self._run(write) if changes else []
+        return await self._run(each)
 
     async def get(self, ids: Collection[str]) -> dict[str, Task]:
         wanted = [task_id for task_id in ids if is_key(task_id)]
-        rows = await self._run(lambda connection: connection.fetch(GET, wanted)) if wanted else []
+        rows = await self._read(lambda connection: connection.fetch(GET, wanted)) if wanted else []
         return {task.id: task for task in map(task_of, rows)}
 
     async def by_key(self, principal: str, key: str) -> Task | None:
         if not (is_key(principal) and is_key(key)):
             return None
-        found = await self._run(lambda connection: connection.fetchval(BY_KEY, principal, key))
+        found = await self._read(lambda connection: connection.fetchval(BY_KEY, principal, key))
         return (await self.get([found])).get(found) if found is not None else None
 
     async def page(self, query: TaskQuery) -> tuple[Task, ...]:
@@ -229,11 +184,11 @@ class PostgresLedger:
         before = FAR if query.before is None else query.before
         reach = query.offset + query.limit
         values = (*searched(query), before, reach, query.offset, query.limit, *filters.values())
-        rows = await self._run(lambda connection: connection.fetch(PAGES[tuple(filters)], *values))
+        rows = await self._read(lambda connection: connection.fetch(PAGES[tuple(filters)], *values))
         return tuple(sorted(map(task_of, rows), key=lambda task: -task.spec.seq))
 
     async def counts(self) -> Counts:
-        return counts_of(await self._run(lambda connection: connection.fetch(COUNTS)))
+        return counts_of(await self._read(lambda connection: connection.fetch(COUNTS)))
 
     async def take_over(
         self, owner: str, *, seconds: float, alone: bool = False, limit: int = 5_000
@@ -262,36 +217,54 @@ class PostgresLedger:
             found: int | None = await connection.fetchval(LAST_KEPT, state.value, most)
             return found
 
-        return await self._run(find)
+        return await self._read(find)
 
     async def prune(self, state: TaskState, through: int, limit: int) -> int:
         async def prune(connection: Any) -> int:
             rows = await connection.fetch(PRUNE, state.value, through, limit)
             keys = keys_of([(row[0], row[1]) for row in rows])
             if keys:
-                await connection.execute(DROP_KEYS, *_transposed(keys, 2))
+                await connection.execute(DROP_KEYS, *transposed(keys, 2))
             if rows:
                 await connection.execute(COUNT, "", [state.value], [-len(rows)], [0])
             return len(rows)
 
         return await self._run(prune)
 
-    async def _run(self, work: Work[T]) -> T:
-        """In a transaction. What had no effect is tried again: on a dead connection, or in a deadlock."""
+    async def _whole(self, statement: str, values: Sequence[Any]) -> bool:
+        """Whether the statement could be done; it is a transaction of its own."""
+        import asyncpg
+
+        async def work(connection: Any) -> bool:
+            try:
+                await connection.fetchval(statement, *values)
+            except asyncpg.DivisionByZeroError:
+                return False
+            return True
+
+        return await self._run(work, alone=True)
+
+    async def _read(self, work: Work[T]) -> T:
+        """A single statement that changes nothing."""
+        return await self._run(work, alone=True, harmless=True)
+
+    async def _run(self, work: Work[T], *, alone: bool = False, harmless: bool = False) -> T:
+        """In a transaction, or `alone`, which is for a single statement. What had no effect is tried again: on a dead
+        connection, or in a deadlock; and what is `harmless`."""
         import asyncpg
 
         with _translated(self._location):
             for _ in range(TRIES):
                 async with (await self._open()).acquire(timeout=self._location.connect_timeout) as connection:
-                    begun = False
+                    begun = alone
                     try:
-                        async with connection.transaction():
+                        async with nullcontext() if alone else connection.transaction():
                             begun = True
                             return await work(connection)
                     except asyncpg.DeadlockDetectedError:
                         pass
                     except _lost():
-                        if begun:
+                        if begun and not harmless:
                             raise
         raise StorageUnavailable(f"{self._location}: no transaction came to its end")
 
@@ -342,81 +315,3 @@ def _translated(location: PostgresServer) -> Iterator[None]:
     except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         text = str(error).partition("\n")[0] or "no answer in time"
         raise StorageUnavailable(f"{location}: {text}") from error
-
-
-def _waves(changes: Sequence[Change]) -> Iterator[list[Change]]:
-    """The changes in their order, no task and no idempotency key twice in one part."""
-    wave: list[Change] = []
-    seen: set[object] = set()
-    for change in changes:
-        spec = change.task.spec
-        names: set[object] = {spec.id}
-        if change.expected == 0 and spec.idempotency_key:
-            names.add((spec.principal, spec.idempotency_key))
-        if not seen.isdisjoint(names):
-            yield wave
-            wave, seen = [], set()
-        wave.append(change)
-        seen |= names
-    if wave:
-        yield wave
-
-
-async def _write(connection: Any, wave: list[Change]) -> list[Verdict]:
-    kinds: dict[str, list[Change]] = {}
-    for change in wave:
-        kinds.setdefault(_kind(change), []).append(change)
-    done: set[str] = set()
-    for kind, changes in kinds.items():
-        changes.sort(key=lambda change: change.task.spec.id)  # in one order, so that replicas rarely deadlock
-        done |= await (_move(connection, kind, changes) if changes[0].expected else _add(connection, kind, changes))
-    return [
-        Verdict.DONE if change.task.id in done else Verdict.STALE if change.expected else Verdict.EXISTS
-        for change in wave
-    ]
-
-
-def _kind(change: Change) -> str:
-    finished = change.task.state.finished
-    if change.expected == 0:
-        return ADD_FINISHED if finished else ADD
-    if finished:
-        return FINISH
-    return REPLAY if change.before is not None and change.before.finished else CHANGE
-
-
-async def _add(connection: Any, statement: str, changes: list[Change]) -> set[str]:
-    tasks = [change.task for change in changes]
-    keys = {task.id: (task.spec.principal, task.spec.idempotency_key) for task in tasks if task.spec.idempotency_key}
-    if keys:
-        named = sorted((*key, task_id) for task_id, key in keys.items())
-        fresh = {row[0] for row in await connection.fetch(ADD_KEYS, *_transposed(named, 3))}
-        tasks = [task for task in tasks if task.id not in keys or task.id in fresh]
-    ends = statement == ADD_FINISHED
-    rows = [(*fixed(task), *moving(task), *(ending(task) if ends else ())) for task in tasks]
-    found = await connection.fetch(statement, *_transposed(rows, len(ENDED if ends else ALL)))
-    done = {row[0] for row in found}
-    unused = [keys[task.id] for task in tasks if task.id in keys and task.id not in done]
-    if unused:
-        await connection.execute(DROP_KEYS, *_transposed(unused, 2))
-    return done
-
-
-async def _move(connection: Any, statement: str, changes: list[Change]) -> set[str]:
-    ends = statement == FINISH
-    rows = [
-        (
-            change.task.id,
-            change.expected,
-            change.before and change.before.value,
-            *moving(change.task),
-            *(ending(change.task) if ends else ()),
-        )
-        for change in changes
-    ]
-    width = 3 + len(MOVING) + (len(_END) if ends else 0)
-    return {row[0] for row in await connection.fetch(statement, *_transposed(rows, width))}
-
-
-def _transposed(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
