@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,33 +147,48 @@ def _first_task(stubs: WorkerNodes) -> int:
 
 
 def nodes(folder: Path, create: Callable[[], str], sizes: Sizes, say: Say) -> dict[int, Flow]:
-    """The same tasks with the same number of slots on more and more nodes."""
-    found: dict[int, Flow] = {}
-    for count in sizes.nodes:
-        with pushed(folder / f"nodes-{count}", create(), count, max(SLOTS // count, 1)) as (service, _):
+    """The same tasks with the same number of slots on more and more nodes, by turns: the machine is quicker at one
+    moment than at another."""
+    with ExitStack() as stack:
+        services = {
+            count: stack.enter_context(pushed(folder / f"nodes-{count}", create(), count, max(SLOTS // count, 1)))[0]
+            for count in sizes.nodes
+        }
+        for service in services.values():
             run(service, Shape(sizes.tasks // 2, clients=sizes.clients))
-            flows = [run(service, Shape(sizes.tasks, clients=sizes.clients)) for _ in range(sizes.rounds)]
-        found[count] = middle(flows)
-        say(f"{count:,} nodes: {found[count].rate:,.0f} tasks/s")
+        found = _by_turns(sizes.rounds, services, lambda count: Shape(sizes.tasks, clients=sizes.clients))
+    for count, flow in found.items():
+        say(f"{count:,} nodes: {flow.rate:,.0f} tasks/s")
     return found
+
+
+def _by_turns(rounds: int, services: Mapping[int, TaskService], shape: Callable[[int], Shape]) -> dict[int, Flow]:
+    """The middle flow of each size."""
+    flows: dict[int, list[Flow]] = {size: [] for size in services}
+    for _ in range(rounds):
+        for size, service in services.items():
+            flows[size].append(run(service, shape(size)))
+    return {size: middle(those) for size, those in flows.items()}
 
 
 def classes(folder: Path, url: str, sizes: Sizes, say: Say) -> dict[int, Flow]:
     """Tasks of one class and of many: each of 100 nodes has a tenth of all capabilities, each task asks for one."""
     names = [f"class-{number:03}" for number in range(CLASSES)]
     tenths = [[CAPABILITY, *names[part::10]] for part in range(10)]
-    found: dict[int, Flow] = {}
     stubs = WorkerNodes(NODES, folder)
     service = TaskService(folder, url)
     try:
         service.start()
         service.register(stubs.ports, SLOTS // NODES, tenths)
         run(service, Shape(sizes.tasks // 2, clients=sizes.clients))
-        for count in (1, CLASSES):
-            shape = Shape(sizes.tasks, clients=sizes.clients, classes=count)
-            found[count] = middle([run(service, shape) for _ in range(sizes.rounds)])
-            say(f"{count:,} classes: {found[count].rate:,.0f} tasks/s")
+        found = _by_turns(
+            sizes.rounds,
+            dict.fromkeys((1, CLASSES), service),
+            lambda count: Shape(sizes.tasks, clients=sizes.clients, classes=count),
+        )
     finally:
         service.stop()
         stubs.stop()
+    for count, flow in found.items():
+        say(f"{count:,} classes: {flow.rate:,.0f} tasks/s")
     return found
