@@ -29,13 +29,13 @@ class SqliteProcess:
         self._location = location
         self._opening = (str(location.path), timeout, (*PRAGMAS, MEMORY, *pragmas))
         self._turn = asyncio.Lock()
-        self._processes: list[subprocess.Popen[bytes]] = []  # the newest, and those that have not ended yet
+        self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
     @property
     def pid(self) -> int:
-        """Of the newest; 0 when none was needed yet."""
-        return self._processes[-1].pid if self._processes else 0
+        """0 while there is none."""
+        return self._process.pid if self._process is not None else 0
 
     async def write(
         self, steps: Sequence[Step], question: str = "", *, durable: bool = True
@@ -61,16 +61,15 @@ class SqliteProcess:
 
     async def close(self) -> None:
         self._leave()
-        processes, self._processes = self._processes, []
-        for process in processes:
-            await asyncio.to_thread(_reap, process)
+        await self._reap()
 
     async def _ask(self, request: tuple[bool, Sequence[Step], str]) -> tuple[str, Any]:
         loop = asyncio.get_running_loop()
-        if self._processes and self._processes[-1].poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
             self._leave()  # it died between two transactions: nothing is in doubt
         connection, opening = self._connection, b""
         if connection is None:
+            await self._reap()  # what one before may still write comes first
             connection = self._connection = self._start()
             opening = framed(self._opening)
         await loop.sock_sendall(connection, opening + framed(request))
@@ -87,7 +86,6 @@ class SqliteProcess:
         return answer
 
     def _start(self) -> socket.socket:
-        self._processes = [process for process in self._processes if process.poll() is None]
         ours, theirs = socket.socketpair()
         with theirs:
             ours.setblocking(False)
@@ -99,8 +97,14 @@ class SqliteProcess:
             except OSError:
                 ours.close()
                 raise
-        self._processes.append(process)
+        self._process = process
         return ours
+
+    async def _reap(self) -> None:
+        """Waits for the end of one that was left."""
+        if self._process is not None:
+            await asyncio.to_thread(_wait, self._process)
+            self._process = None
 
     def _leave(self) -> None:
         """It ends when it has written what it was given."""
@@ -109,7 +113,7 @@ class SqliteProcess:
             connection.close()
 
 
-def _reap(process: subprocess.Popen[bytes]) -> None:
+def _wait(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(LONGEST_END)
     except subprocess.TimeoutExpired:
