@@ -28,9 +28,10 @@ class TaskState(StrEnum):
     @property
     def active(self) -> bool:
         """Whether an attempt is under way."""
-        return self is TaskState.ASSIGNED or self is TaskState.RUNNING
+        return self in ACTIVE
 
 
+ACTIVE = frozenset({TaskState.ASSIGNED, TaskState.RUNNING})
 FINISHED = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.TIMEOUT, TaskState.CANCELLED})
 
 

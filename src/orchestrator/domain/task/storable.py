@@ -20,7 +20,9 @@ _TEXT = "text holds a NUL character, an unpaired surrogate or bytes that are not
 def check_spec(spec: TaskSpec) -> None:
     """Raises `InvalidRequest` when a database would refuse or alter what was submitted."""
     _check_class(spec.of)
-    _keys(spec.id, spec.type, spec.principal, spec.idempotency_key)
+    names = spec.id + spec.type + spec.principal + spec.idempotency_key
+    if len(names) > KEY_LIMIT or not _is_plain(names):
+        _keys(spec.id, spec.type, spec.principal, spec.idempotency_key)
     if spec.callback_url or spec.dependencies:
         _texts(spec.callback_url, *spec.dependencies)
     _document(spec.input)
@@ -28,8 +30,14 @@ def check_spec(spec: TaskSpec) -> None:
     _document(spec.requirements)
     if not 1 <= spec.priority <= LOWEST:
         raise InvalidRequest(f"priority is from 1 to {LOWEST}")
-    _finite(spec.created_at, spec.timeout, spec.backoff.base, spec.backoff.most, spec.deadline, spec.not_before)
-    _whole(spec.seq, spec.max_retries)
+    _moment(spec.created_at)
+    _moment(spec.timeout)
+    _moment(spec.backoff.base)
+    _moment(spec.backoff.most)
+    _moment(spec.deadline)
+    _moment(spec.not_before)
+    if not (_is_small(spec.seq) and _is_small(spec.max_retries)):
+        _whole(spec.seq, spec.max_retries)
 
 
 @lru_cache(10_000)
@@ -44,7 +52,9 @@ def _check_class(of: TaskClass) -> None:
 
 def check_progress(task: Task) -> None:
     """Raises `InvalidRequest` when a database would refuse or alter what became of the task."""
-    _keys(task.spec.id, task.node, task.owner)
+    names = task.spec.id + task.node + task.owner
+    if len(names) > KEY_LIMIT or not _is_plain(names):
+        _keys(task.spec.id, task.node, task.owner)
     if task.error or task.note or task.agent or task.waiting_for:
         _texts(task.error, task.note, task.agent, *task.waiting_for)
     _moment(task.wake_at)
@@ -74,9 +84,6 @@ def _result(document: bytes) -> None:
 
 
 def _keys(*keys: str) -> None:
-    joined = "".join(keys)
-    if len(joined) <= KEY_LIMIT and _is_plain(joined):
-        return
     for key in keys:
         if not is_key(key):
             raise InvalidRequest(f"a name is over {KEY_LIMIT} characters or not plain text")
@@ -112,7 +119,7 @@ def _finite(*numbers: float | None) -> None:
 
 
 def _moment(number: float | None) -> None:
-    if number is not None and not isfinite(number):
+    if number is not None and number - number != 0.0:  # only what is not finite has such a difference
         raise InvalidRequest(_NUMBERS)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,7 @@ _spec = msgspec.json.Decoder(SpecDocument)
 _rest = msgspec.json.Decoder(RestDocument)
 _NO_LIMITS = Requirements()
 _STANDARD = (_NO_LIMITS.min_cpu, _NO_LIMITS.min_memory, _NO_LIMITS.max_load)
+DONE: Final = Verdict.DONE
 _STATES = {state.value: state for state in TaskState}
 
 
@@ -95,7 +96,7 @@ def moving(task: Task) -> tuple[Any, ...]:
         task.attempt,
         task.retries,
         task.agent,
-        tuple(sorted(task.waiting_for)),
+        tuple(sorted(task.waiting_for)) if task.waiting_for else (),
         task.wake_at,
         task.assigned_at,
         task.started_at,
@@ -175,15 +176,21 @@ def keys_of(rows: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
 
 def deltas(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
     """What the written changes add to the counts: state, tasks in it now, tasks that ended in it."""
+    moves: dict[tuple[TaskState | None, TaskState], int] = {}  # there are few kinds of them
+    for change, verdict in zip(changes, verdicts, strict=True):
+        if verdict is DONE:
+            move = change.before, change.task.state
+            moves[move] = moves.get(move, 0) + 1
     now: Counter[TaskState] = Counter()
     ended: Counter[TaskState] = Counter()
-    for change, verdict in zip(changes, verdicts, strict=True):
-        if verdict is Verdict.DONE and change.before is not change.task.state:
-            now[change.task.state] += 1
-            if change.before is not None:
-                now[change.before] -= 1
-            if change.task.state.finished:
-                ended[change.task.state] += 1
+    for (before, after), count in moves.items():
+        if before is after:
+            continue
+        now[after] += count
+        if before is not None:
+            now[before] -= count
+        if after.finished:
+            ended[after] += count
     # In one order for all, so that two transactions never wait for each other's rows.
     return [(state.value, now[state], ended[state]) for state in sorted(now) if now[state] or ended[state]]
 
