@@ -69,12 +69,13 @@ INSERT INTO task_counts (owner, state, now, ended)
 SELECT '', state, sum(now), sum(ended) FROM counted GROUP BY state ORDER BY state
 ON CONFLICT (owner, state)
 DO UPDATE SET now = task_counts.now + excluded.now, ended = task_counts.ended + excluded.ended"""  # noqa: S608
-# Who has unfinished tasks, found without reading them all.
+# Who has unfinished tasks, found without reading them all. From the end: an owner's entries in the index begin with
+# those of assigned tasks, and all that were assigned since the last vacuum are still there.
 _OWNERS = """
 WITH RECURSIVE found (owner) AS (
-    (SELECT owner FROM tasks ORDER BY owner LIMIT 1)
+    (SELECT owner FROM tasks ORDER BY owner DESC LIMIT 1)
     UNION ALL
-    SELECT (SELECT t.owner FROM tasks t WHERE t.owner > f.owner ORDER BY t.owner LIMIT 1)
+    SELECT (SELECT t.owner FROM tasks t WHERE t.owner < f.owner ORDER BY t.owner DESC LIMIT 1)
     FROM found f WHERE f.owner IS NOT NULL),
 owners AS (SELECT owner FROM found WHERE owner IS NOT NULL)"""
 _PRIORITIES = f"generate_series(1, {LOWEST})"
@@ -238,7 +239,7 @@ class PostgresLedger:
         async def work(connection: Any) -> bool:
             try:
                 await connection.fetchval(statement, *values)
-            except asyncpg.DivisionByZeroError:
+            except asyncpg.InvalidTextRepresentationError:
                 return False
             return True
 

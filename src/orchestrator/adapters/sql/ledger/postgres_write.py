@@ -22,6 +22,7 @@ def _arrays(names: Sequence[str], first: int = 1) -> str:
 _V = ", ".join(f"v.{name}" for name in MOVING)
 _T = ", ".join(f"t.{name}" for name in FIXED)
 _END = ("result", "performance", "finished_at")
+LATE = "orchestrator makes these changes one by one, because at once it could make only"  # in the server's log
 _HELD = "t.id = v.id AND t.version = v.expected AND t.state = v.before"
 
 
@@ -88,9 +89,9 @@ COUNT = _counted(1, 2)
 
 
 def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> tuple[str, list[Any]] | None:
-    """A statement and its values that make all of the changes, if all of them can be made, and otherwise divide by zero
-    and make none: one way to the server and back, where one by one it is six. None when it must be found out which can
-    be made. `merged` is what `chained` makes of the changes."""
+    """A statement and its values that make all of the changes, if all of them can be made, and otherwise fail, as what
+    it says then (`LATE`) is no number, and make none: one way to the server and back, where one by one it is six. None
+    when it must be found out which can be made. `merged` is what `chained` makes of the changes."""
     adds: list[Change] = []
     moves: list[Change] = []
     ends: list[Change] = []
@@ -143,7 +144,10 @@ def _at_once(keys: bool, adds: bool, moves: bool, ends: bool) -> str:
         names.append("stored")
         parts += [f"gone AS ({_gone(first)})", f"stored AS ({STORED})"]
     rows = " + ".join(f"(SELECT count(*) FROM {name})" for name in names)  # noqa: S608
-    return f"WITH {', '.join(parts)} SELECT 1 / ({rows} = $1::bigint)::int"
+    return f"""
+WITH {", ".join(parts)}
+SELECT CASE WHEN n = $1::bigint THEN 1 ELSE ('{LATE} ' || n || ' of ' || $1::bigint)::int END
+FROM (SELECT {rows} AS n) AS done"""  # noqa: S608
 
 
 def waves(changes: Sequence[Change]) -> Iterator[list[Change]]:
