@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -233,9 +234,9 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Contra
         assert (await fleet.generate("/api/generate--a")).status_code == 502
         for word in ("open", "reset"):
             await fleet.post(f"O/circuit-breakers/a/{LLAMA}/{word}")
-        for _ in range(200):
-            if (await fleet.get("O/recovery-failures"))["totalFailures"]:
-                break
+        async with asyncio.timeout(20):
+            while not (await fleet.get("O/recovery-failures"))["totalFailures"]:  # noqa: ASYNC110 - nothing announces it
+                await asyncio.sleep(0.02)
         await fleet.b.restart()
         await fleet.running.healthy(2)
         yield fleet

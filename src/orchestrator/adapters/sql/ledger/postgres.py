@@ -264,8 +264,8 @@ class PostgresLedger:
                             return await work(connection)
                     except asyncpg.DeadlockDetectedError:
                         pass
-                    except _lost():
-                        if begun and not harmless:
+                    except _lost() as error:
+                        if begun and not harmless and not (alone and isinstance(error, _unmade())):
                             raise
         raise StorageUnavailable(f"{self._location}: no transaction came to its end")
 
@@ -301,6 +301,14 @@ def _lost() -> tuple[type[Exception], ...]:
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,
     )
+
+
+def _unmade() -> tuple[type[Exception], ...]:
+    """Those of them after which a single statement was not made: it was not sent, or the server ended the session in
+    its place."""
+    import asyncpg
+
+    return (asyncpg.AdminShutdownError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @contextmanager
