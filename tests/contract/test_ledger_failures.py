@@ -110,6 +110,24 @@ async def test_lost_connections_of_the_ledger_are_made_again(
             await add(storage.ledger, task(f"x{turn}", 9 + turn))
 
 
+async def test_postgresql_is_told_everything_of_a_commit_in_one_statement(
+    postgres_url: str, postgres_server: PostgresServer
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    # A transaction of several would have ended with COMMIT, and that would be the connection's latest.
+    latest = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND query LIKE 'WITH counted AS%'"
+    async with open_storage(postgres_url) as storage:
+        old = task("x", key="k")
+        await add(storage.ledger, old)
+        ended = lifecycle.cancel(old, 6.0)
+        changes = [Change(ended, old.version, old.state), Change(task("y", 2))]
+        assert await storage.ledger.commit(changes) == [DONE, DONE]
+        told = await asyncio.to_thread(postgres_server.execute, latest)
+        assert told.split() == ["1"]
+        assert await storage.ledger.commit([*changes[:1], Change(task("z", 3))]) == [STALE, DONE]
+        assert (await storage.ledger.counts()).now == {TaskState.QUEUED: 2, TaskState.CANCELLED: 1}
+
+
 async def test_a_ledger_that_went_away_is_unavailable_and_comes_back(
     postgres_url: str, postgres_server: PostgresServer
 ) -> None:

@@ -19,6 +19,7 @@ from orchestrator.adapters.sql.ledger import WRITING
 from orchestrator.adapters.sql.location import SqliteFile
 from orchestrator.adapters.sql.sqlite_process import SqliteProcess
 from orchestrator.adapters.sql.sqlite_program import Step
+from orchestrator.adapters.sql.sqlite_thread import SqliteThread
 from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
 
 NEW: Step = ("CREATE TABLE t (a INTEGER PRIMARY KEY, b)", (), None)
@@ -80,8 +81,11 @@ async def test_what_need_not_be_durable_does_not_wait_for_the_disk(writer: Sqlit
     assert found == [[(2,)], [(1,)], [(2,)]]
 
 
-async def test_statements_of_many_rows_need_no_files(writer: SqliteProcess) -> None:
+async def test_statements_of_many_rows_need_no_files(writer: SqliteProcess, tmp_path: Path) -> None:
     assert await writer.write([], "PRAGMA temp_store") == [(2,)]
+    thread = SqliteThread(SqliteFile(tmp_path / "state.db"), 5.0, "beside", WRITING)
+    assert await thread.ask("PRAGMA temp_store") == (2,)
+    await thread.close()
 
 
 async def test_a_file_that_is_none_of_ours(tmp_path: Path) -> None:

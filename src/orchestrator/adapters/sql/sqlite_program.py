@@ -1,7 +1,7 @@
 """Writes to one SQLite file for another process, `SqliteProcess`: that process's interpreter need not wait for a disk
 or for a search in an index, nor this one for its turn among that one's threads.
 
-Run by path, with nothing but the standard library, so that it starts in some milliseconds. Standard input is a socket;
+Run by path, with nothing but the standard library, so that it starts quickly. Standard input is a socket;
 a message is its length in eight bytes and a value in `marshal`'s form. The first tells what to open. Each further one
 is a transaction (durable, steps, question), where a step is (statement, values, how many rows it must change or None).
 It is answered with one of
@@ -9,7 +9,7 @@ It is answered with one of
     ("done", rows of the question)      it is written, and durable if that was asked for
     ("late", None)                      a step changed another number of rows: nothing is written
     ("error", message)                  of SQLite: nothing is written
-    ("bug", message)                    of anything else: nothing is written
+    ("bug", traceback)                  of anything else: nothing is written
 
 It ends with its caller, when the socket is closed. What it has been given by then is written all the same.
 """
@@ -20,6 +20,7 @@ import marshal
 import signal
 import socket
 import sqlite3
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,6 +68,20 @@ def framed(value: tuple[Any, ...]) -> bytes:
     return len(raw).to_bytes(HEAD, "little") + raw
 
 
+def opened(path: str, timeout: float, pragmas: Sequence[str]) -> sqlite3.Connection:
+    """A connection for any one thread at a time. Raises sqlite3.Error."""
+    connection = sqlite3.connect(
+        path, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=128
+    )
+    try:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
 class File:
     """Opened with the first transaction."""
 
@@ -80,11 +95,11 @@ class File:
             return self._write(durable, steps, question)
         except sqlite3.Error as error:
             return "error", str(error)
-        except Exception as error:  # noqa: BLE001 - told to the caller, whose values they are
-            return "bug", f"{type(error).__name__}: {error}"
+        except Exception:  # noqa: BLE001 - told to the caller, whose values they are
+            return "bug", traceback.format_exc()
 
     def _write(self, durable: bool, steps: Sequence[Step], question: str) -> tuple[str, Any]:
-        connection = self._connection = self._connection or self._open()
+        connection = self._connection = self._connection or opened(self._path, self._timeout, self._pragmas)
         if durable is not self._durable:
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._durable = durable
@@ -102,16 +117,6 @@ class File:
                 connection.execute("ROLLBACK")
             raise
         return "done", rows
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, cached_statements=128)
-        try:
-            for pragma in self._pragmas:
-                connection.execute(f"PRAGMA {pragma}")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from orchestrator.adapters.sql.location import SqliteFile
+from orchestrator.adapters.sql.sqlite_program import opened
 from orchestrator.domain.errors import ConfigurationError, OrchestratorError, StorageUnavailable
 
 T = TypeVar("T")
@@ -56,24 +57,8 @@ class SqliteThread:
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection
         if connection is None:
-            connection = self._connection = self._connect()
+            connection = self._connection = opened(str(self._location.path), self._timeout, self._pragmas)
         return work(connection)
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._location.path,
-            timeout=self._timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=128,
-        )
-        try:
-            for pragma in self._pragmas:
-                connection.execute(f"PRAGMA {pragma}")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

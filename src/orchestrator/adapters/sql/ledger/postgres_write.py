@@ -144,8 +144,7 @@ def _at_once(keys: bool, adds: bool, moves: bool, ends: bool) -> str:
         names.append("stored")
         parts += [f"gone AS ({_gone(first)})", f"stored AS ({STORED})"]
     rows = " + ".join(f"(SELECT count(*) FROM {name})" for name in names)  # noqa: S608
-    return f"""
-WITH {", ".join(parts)}
+    return f"""WITH {", ".join(parts)}
 SELECT CASE WHEN n = $1::bigint THEN 1 ELSE ('{LATE} ' || n || ' of ' || $1::bigint)::int END
 FROM (SELECT {rows} AS n) AS done"""  # noqa: S608
 
