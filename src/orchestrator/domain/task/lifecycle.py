@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from orchestrator.domain.errors import Conflict
 from orchestrator.domain.storable import plain_text
-from orchestrator.domain.task.state import TaskEvent, TaskState, after
+from orchestrator.domain.task.state import (
+    ACTIVE,
+    ASSIGN,
+    COMPLETED,
+    QUEUED,
+    READY,
+    RELEASE,
+    START,
+    SUCCEED,
+    WAITING,
+    TaskEvent,
+    TaskState,
+    after,
+)
 from orchestrator.domain.task.task import NOBODY, OnDependencyFailure, Task, TaskSpec
 
 MAX_ERROR = 4_000  # characters; what nodes say is kept whatever it is, or the task could never end
@@ -16,14 +29,14 @@ MAX_ERROR = 4_000  # characters; what nodes say is kept whatever it is, or the t
 def submitted(spec: TaskSpec, owner: str, unfinished: frozenset[str], now: float) -> Task:
     """A new task: queued, or waiting for others or for its time."""
     waits = bool(unfinished) or (spec.not_before is not None and spec.not_before > now)
-    state = TaskState.WAITING if waits else TaskState.QUEUED
+    state = WAITING if waits else QUEUED
     wake_at = spec.not_before if waits else None
     return Task(spec, state, owner=owner, waiting_for=unfinished, wake_at=wake_at)
 
 
 def assign(task: Task, node: str, now: float) -> Task:
     """A new attempt on a node, with a new fencing token."""
-    state = after(task.state, TaskEvent.ASSIGN)
+    state = after(task.state, ASSIGN)
     following = task.following(state)
     following.node = node
     following.attempt = task.attempt + 1
@@ -34,14 +47,14 @@ def assign(task: Task, node: str, now: float) -> Task:
 
 def start(task: Task, now: float) -> Task:
     """The node has accepted the attempt."""
-    following = task.following(after(task.state, TaskEvent.START))
+    following = task.following(after(task.state, START))
     following.started_at = now
     return following
 
 
 def report(task: Task, progress: float | None, note: str) -> Task:
     """What the node says while it works."""
-    if not task.state.active:
+    if task.state not in ACTIVE:
         raise Conflict(f"a task that is {task.state} makes no progress")
     following = task.following(task.state)
     following.progress = task.progress if progress is None else progress
@@ -50,7 +63,7 @@ def report(task: Task, progress: float | None, note: str) -> Task:
 
 
 def succeed(task: Task, now: float, result: bytes | None, *, agent: str = "", performance: bytes | None = None) -> Task:
-    following = task.following(after(task.state, TaskEvent.SUCCEED))
+    following = task.following(after(task.state, SUCCEED))
     following.finished_at = now
     following.started_at = task.started_at or task.assigned_at
     following.result = result
@@ -73,12 +86,12 @@ def expire(task: Task, now: float, rand: float) -> Task:
 
 def lose_node(task: Task, now: float) -> Task:
     """The node of the attempt is gone: the task is queued again at once, and the attempt counts."""
-    if not task.state.active:
+    if task.state not in ACTIVE:
         raise Conflict(f"a task that is {task.state} has no node")
     if task.retries >= task.spec.max_retries:
         reason = f"Node {task.node} failed, max retries exceeded"
         return _end(task, after(task.state, TaskEvent.FAIL), now, reason)
-    state = after(task.state, TaskEvent.RELEASE)
+    state = after(task.state, RELEASE)
     following = task.following(state)
     following.retries = task.retries + 1
     following.node = ""
@@ -88,14 +101,14 @@ def lose_node(task: Task, now: float) -> Task:
 
 def release(task: Task) -> Task:
     """The attempt did not begin, and nobody is to blame: the task is queued again."""
-    following = task.following(after(task.state, TaskEvent.RELEASE))
+    following = task.following(after(task.state, RELEASE))
     following.node = ""
     return following
 
 
 def wake(task: Task) -> Task:
     """What it waited for is there."""
-    following = task.following(after(task.state, TaskEvent.READY))
+    following = task.following(after(task.state, READY))
     following.wake_at = None
     following.waiting_for = NOBODY
     return following
@@ -103,9 +116,9 @@ def wake(task: Task) -> Task:
 
 def parent_finished(task: Task, parent: Task, now: float) -> Task:
     """A task that this one waits for has finished."""
-    if task.state is not TaskState.WAITING or parent.id not in task.waiting_for:
+    if task.state is not WAITING or parent.id not in task.waiting_for:
         return task
-    if parent.state is not TaskState.COMPLETED and task.spec.on_dependency_failure is OnDependencyFailure.FAIL:
+    if parent.state is not COMPLETED and task.spec.on_dependency_failure is OnDependencyFailure.FAIL:
         reason = f"dependency {parent.id} is {parent.state}"
         return _end(task, after(task.state, TaskEvent.FAIL), now, reason)
     left = task.waiting_for - {parent.id}
@@ -136,7 +149,7 @@ def due(task: Task) -> float | None:
     if not task.waiting_for:  # while it waits for others, its own time changes nothing
         moment = _earlier(moment, task.wake_at)
     begun = task.started_at or task.assigned_at
-    if begun is not None and task.state.active:
+    if begun is not None and task.state in ACTIVE:
         moment = _earlier(moment, begun + task.spec.timeout)
     return moment
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from orchestrator.domain.errors import Conflict
 
@@ -31,8 +32,20 @@ class TaskState(StrEnum):
         return self in ACTIVE
 
 
-ACTIVE = frozenset({TaskState.ASSIGNED, TaskState.RUNNING})
-FINISHED = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.TIMEOUT, TaskState.CANCELLED})
+# Until Python 3.12 an enum's member costs a call where it is looked up by the class, and its value another one: where
+# that is done with every change of a task, these are used.
+WAITING: Final = TaskState.WAITING
+QUEUED: Final = TaskState.QUEUED
+ASSIGNED: Final = TaskState.ASSIGNED
+RUNNING: Final = TaskState.RUNNING
+RETRYING: Final = TaskState.RETRYING
+COMPLETED: Final = TaskState.COMPLETED
+FAILED: Final = TaskState.FAILED
+TIMEOUT: Final = TaskState.TIMEOUT
+CANCELLED: Final = TaskState.CANCELLED
+ACTIVE: Final = frozenset({ASSIGNED, RUNNING})
+FINISHED: Final = frozenset({COMPLETED, FAILED, TIMEOUT, CANCELLED})
+VALUES: Final = {state: state.value for state in TaskState}
 
 
 class TaskEvent(StrEnum):
@@ -50,6 +63,13 @@ class TaskEvent(StrEnum):
     REPLAY = "replay"
 
     __hash__ = str.__hash__
+
+
+READY: Final = TaskEvent.READY
+ASSIGN: Final = TaskEvent.ASSIGN
+START: Final = TaskEvent.START
+SUCCEED: Final = TaskEvent.SUCCEED
+RELEASE: Final = TaskEvent.RELEASE
 
 
 def _table() -> dict[tuple[TaskState, TaskEvent], TaskState]:

@@ -88,7 +88,7 @@ def data_plane(service: HttpService) -> DataPlane:
         keep_alive=server.keep_alive,
         body_timeout=server.header_timeout,
     )
-    plane.calls[direct.PATH.encode()] = direct.DirectSubmit(service)
+    plane.call = direct.Calls(service).find
     return plane
 
 

@@ -78,7 +78,7 @@ class DataPlane:
         self.keep_alive = keep_alive
         self.body_timeout = body_timeout
         self.endpoints: dict[bytes, Endpoint] = {path.encode(): end for path, end in ENDPOINTS.items()}
-        self.calls: dict[bytes, DirectCall] = {}  # by path
+        self.call: Callable[[bytes], DirectCall | None] = lambda path: None
         self._dated: list[tuple[bytes, bytes]] | None = None
         self._openings: dict[int, bytes] = {}
 

@@ -191,7 +191,7 @@ class WireProtocol(HttpToolsProtocol):
                 return True
         line_end = data.find(b"\r\n", 0, 256)
         path, _, version = data[5:line_end].partition(b" ")
-        endpoint: Wanted | None = self.plane.endpoints.get(path) or self.plane.calls.get(path)
+        endpoint: Wanted | None = self.plane.endpoints.get(path) or self.plane.call(path)
         head_end = data.find(b"\r\n\r\n", line_end, self.plane.max_header)
         if endpoint is None or version != b"HTTP/1.1" or head_end < 0:
             return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.histogram import DURATION_BOUNDS, Histogram
-from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.state import COMPLETED, FAILED, FINISHED, TIMEOUT, VALUES
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import Worker
 from orchestrator.ports.ledger import Counts
@@ -26,7 +26,7 @@ MOST_NODES = 10_000
 OTHER = "other"
 TASK_BOUNDS = (*DURATION_BOUNDS, 900.0, 3600.0, 14_400.0)  # seconds
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_FAILED = frozenset({TaskState.FAILED, TaskState.TIMEOUT})
+_FAILED = frozenset({FAILED, TIMEOUT})
 _log = logging.getLogger("orchestrator.tasks")
 
 
@@ -108,17 +108,17 @@ class Figures:
         if old is None:
             self.submitted += 1
             return
-        if not new.state.finished or old.state.finished:
+        if new.state not in FINISHED or old.state in FINISHED:
             return
         name = _label(new.spec.type, self.durations, MOST_LABELS)
         known = self.durations.get(name)
         if known is None:
             known = self.durations[name] = Histogram(TASK_BOUNDS)
-        self.ended[name, new.state.value] += 1
+        self.ended[name, VALUES[new.state]] += 1
         seconds = new.execution_time
         if seconds is not None:
             known.observe(seconds)
-        if new.state is TaskState.COMPLETED:
+        if new.state is COMPLETED:
             step = self._step(new.finished_at or 0.0)
             step.completed += 1
             step.seconds += seconds or 0.0
@@ -148,7 +148,7 @@ class Figures:
     async def sample(self) -> Sample:
         """This moment."""
         try:
-            completed: int | None = (await self._counts()).ended.get(TaskState.COMPLETED, 0)
+            completed: int | None = (await self._counts()).ended.get(COMPLETED, 0)
         except StorageUnavailable as error:
             _log.warning("not counted: %s", error)
             completed = None

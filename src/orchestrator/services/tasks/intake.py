@@ -17,14 +17,14 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import NOBODY, Task, TaskSpec
-from orchestrator.ports.ledger import Ledger, Verdict
+from orchestrator.ports.ledger import Ledger
 from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.alarms import Alarms
 from orchestrator.services.tasks.numbers import Numbers
 from orchestrator.services.tasks.scheduler import Scheduler
 from orchestrator.services.tasks.submission import DEFAULTS, same, spec_of
 from orchestrator.services.tasks.task_body import TaskBody
-from orchestrator.services.tasks.writer import Answer, Listener
+from orchestrator.services.tasks.writer import DONE, Answer, Listener
 
 DRAWS = 5  # of ids, before it is given up: another replica may have drawn the same
 SUBMIT_SECONDS = 30.0  # after which a client hears that it is not known whether its task was taken in
@@ -51,7 +51,7 @@ class _Arrival(Listener):
             return
         self._told = True
         self._alarm.cancel()
-        if answer is Verdict.DONE:
+        if answer is DONE:
             self._taken(self._task, True)
         else:
             self._intake.settle(self._body, self._task.spec, answer, self._taken)
@@ -111,7 +111,7 @@ class _Member(Listener):
         self._task = task
 
     def hear(self, answer: Answer) -> None:
-        if answer is Verdict.DONE:
+        if answer is DONE:
             self._batch.put(self._place, self._task)
         else:
             self._intake.settle(self._body, self._task.spec, answer, self._batch.taker(self._place))
@@ -190,7 +190,7 @@ class Intake:
                     verdict = await self._scheduler.submit(task)
             except TimeoutError:
                 raise StorageUnavailable(_LATE) from None
-            if verdict is Verdict.DONE:
+            if verdict is DONE:
                 return task, True
             there = await self._same(body, spec)
             if there is not None:

@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from orchestrator.domain.errors import Conflict, NotFound, OrchestratorError, StorageUnavailable
 from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.change import Change
-from orchestrator.domain.task.state import FINISHED, TaskState
+from orchestrator.domain.task.state import ACTIVE, COMPLETED, FAILED, FINISHED, RUNNING
 from orchestrator.domain.task.task import MAX_RESULT, Task
-from orchestrator.ports.ledger import Ledger, Verdict
+from orchestrator.ports.ledger import Ledger
 from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.carrier import NodeCarrier
 from orchestrator.services.tasks.large_results import Outputs
 from orchestrator.services.tasks.report import Report
 from orchestrator.services.tasks.scheduler import Scheduler, Watcher
-from orchestrator.services.tasks.writer import Answer, Listener
+from orchestrator.services.tasks.writer import DONE, Answer, Listener
 
 RACES = 5  # lost against other replicas that change the same task, before a report is refused
 
@@ -46,7 +46,7 @@ class _Reports:
         self._done: asyncio.Future[None] | None = None
 
     def hear(self, place: int, answer: Answer) -> None:
-        if answer is Verdict.DONE:
+        if answer is DONE:
             self.found[place] = self.begun[place]
         self._left -= 1
         if not self._left and self._done is not None and not self._done.done():
@@ -101,7 +101,7 @@ class Reporting:
                 return await self._report_large(task_id, attempt, node, report)
             self._carrier.reported(node, task_id, attempt)
         latest = self._scheduler.tasks.get(task_id)
-        if latest is None or (latest.state.active and latest.owner != self._scheduler.owner):
+        if latest is None or (latest.state in ACTIVE and latest.owner != self._scheduler.owner):
             return await self._report_elsewhere(await self._get(task_id), attempt, node, report)
         try:
             current = _attempt(latest, attempt, node)
@@ -140,7 +140,7 @@ class Reporting:
         task = self._scheduler.tasks.get(task_id)
         if task is None or report is None or attempt is None or task.owner != self._scheduler.owner:
             return None
-        if not task.state.active or task.attempt != attempt or len(report.result or b"") > MAX_RESULT:
+        if task.state not in ACTIVE or task.attempt != attempt or len(report.result or b"") > MAX_RESULT:
             return None
         self._carrier.reported(one.node, task_id, attempt)
         return self._scheduler.reported(task_id, attempt, report, listener)
@@ -155,7 +155,7 @@ class Reporting:
         """Keeps the result first, where the report counts."""
         task = self._scheduler.tasks.get(task_id) or await self._get(task_id)
         attempt = _attempt(task, attempt, node)
-        if not task.state.active or task.attempt != attempt:  # refused, or said before
+        if task.state not in ACTIVE or task.attempt != attempt:  # refused, or said before
             return await self.report(task_id, attempt, node, report.with_result(b"null"))
         kept = await self._outputs.keep(task, attempt, report)
         try:
@@ -173,7 +173,7 @@ class Reporting:
             if following is task:
                 return task
             [verdict] = await self._ledger.commit([Change(following, task.version, task.state)])
-            if verdict is Verdict.DONE:
+            if verdict is DONE:
                 for watcher in self.on_elsewhere:
                     watcher(following, task)
                 return following
@@ -185,14 +185,14 @@ class Reporting:
         if task.attempt != attempt:
             raise Conflict(f"attempt {attempt} of task '{task.id}' is not the current one")
         if task.state in FINISHED:
-            said = TaskState.COMPLETED if report is not None and report.ok else TaskState.FAILED
+            said = COMPLETED if report is not None and report.ok else FAILED
             if report is not None and task.state is said:
                 return task
             raise Conflict(f"task '{task.id}' is {task.state}")
-        if not task.state.active:
+        if task.state not in ACTIVE:
             raise Conflict(f"attempt {attempt} of task '{task.id}' is not the current one")
         if report is None:
-            return task if task.state is TaskState.RUNNING else lifecycle.start(task, self._clock.wall())
+            return task if task.state is RUNNING else lifecycle.start(task, self._clock.wall())
         return self._scheduler.after(task, report)
 
 

@@ -17,7 +17,17 @@ from orchestrator.domain.errors import Conflict, NotFound, OrchestratorError, St
 from orchestrator.domain.placement.record import Outcome
 from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.ready import Ready, ReadySet
-from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.state import (
+    ACTIVE,
+    ASSIGNED,
+    COMPLETED,
+    FAILED,
+    FINISHED,
+    QUEUED,
+    RETRYING,
+    RUNNING,
+    WAITING,
+)
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import LOST, Worker
 from orchestrator.ports.ledger import Verdict
@@ -25,7 +35,7 @@ from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.report import Report
 from orchestrator.services.tasks.seats import Seats
 from orchestrator.services.tasks.timers import Timers
-from orchestrator.services.tasks.writer import Answer, CallbackWrite, Listener, Write, Writer
+from orchestrator.services.tasks.writer import DONE, Answer, CallbackWrite, Listener, Write, Writer
 
 MOST_AT_ONCE = 500  # tasks handed out before other work of the process gets its turn
 TIMED_OUT = 504
@@ -129,7 +139,7 @@ class Scheduler:
         not."""
 
         def repeated(answer: Answer) -> None:
-            if answer is Verdict.DONE:  # the one before was not written after all
+            if answer is DONE:  # the one before was not written after all
                 self.doubtful.add(task.spec.id)
             listener.hear(answer)
 
@@ -141,7 +151,7 @@ class Scheduler:
 
     def begun(self, task: Task, answer: Answer) -> None:
         """What became of the writing of a new task."""
-        if answer is Verdict.DONE:
+        if answer is DONE:
             self._tell(task, None)
             return
         self.drop(task.spec.id)
@@ -169,14 +179,14 @@ class Scheduler:
     async def started(self, task_id: str, attempt: int) -> Task:
         """The node works on it. Raises NotFound, and Conflict for an attempt that is not the current one."""
         task = self._current(task_id, attempt)
-        if task.state is TaskState.RUNNING:
+        if task.state is RUNNING:
             return task
         return await self._change(task, lifecycle.start(task, self._clock.wall()))
 
     async def progress(self, task_id: str, attempt: int, part: float | None, note: str) -> Task:
         """The same with how far it is. Raises as `started`."""
         task = self._current(task_id, attempt)
-        if task.state is TaskState.ASSIGNED:
+        if task.state is ASSIGNED:
             task = self._put(task, lifecycle.start(task, self._clock.wall()))
         return await self._change(task, lifecycle.report(task, part, note))
 
@@ -195,11 +205,11 @@ class Scheduler:
         """The same where nobody waits for what comes of it, None: the node works on it. On an attempt that is over, by
         timeout, cancellation or word that was faster, it changes nothing."""
         task = self.tasks.get(task_id)
-        if task is None or not task.state.active or task.attempt != attempt:
+        if task is None or task.state not in ACTIVE or task.attempt != attempt:
             return
         if report is not None:
             self._put(task, self.after(task, report), report)
-        elif task.state is TaskState.ASSIGNED:
+        elif task.state is ASSIGNED:
             self._put(task, lifecycle.start(task, self._clock.wall()))
 
     def after(self, task: Task, report: Report) -> Task:
@@ -217,7 +227,7 @@ class Scheduler:
         task = self.tasks.get(task_id)
         if task is None:
             raise NotFound(f"Task '{task_id}' is not active here")
-        if not task.state.active or task.attempt != attempt:
+        if task.state not in ACTIVE or task.attempt != attempt:
             raise Conflict(
                 f"attempt {attempt} of task '{task_id}' is not the current one",
                 details={"state": task.state.value, "attempt": task.attempt},
@@ -234,7 +244,7 @@ class Scheduler:
     def node_lost(self, worker_id: str, *, removed: bool) -> None:
         """The node is gone, or does not answer: what it worked on is queued again, and its late word is refused."""
         now = self._clock.wall()
-        for task in [task for task in self.tasks.values() if task.state.active and task.node == worker_id]:
+        for task in [task for task in self.tasks.values() if task.state in ACTIVE and task.node == worker_id]:
             self._put(task, lifecycle.lose_node(task, now), Report(False, status=0))
         if removed:
             self.seats.remove(worker_id)
@@ -249,9 +259,9 @@ class Scheduler:
             if task.id in self.tasks:
                 continue
             self._keep(task)
-            if task.state is TaskState.ASSIGNED:
+            if task.state is ASSIGNED:
                 self._put(task, lifecycle.release(task))
-            elif task.state is TaskState.RUNNING and (seat := self.seats.by_id.get(task.node)) is not None:
+            elif task.state is RUNNING and (seat := self.seats.by_id.get(task.node)) is not None:
                 if seat.worker.status in LOST:  # before its tasks were known here
                     self._put(task, lifecycle.lose_node(task, self._clock.wall()))
                 else:
@@ -263,7 +273,7 @@ class Scheduler:
         task = self.tasks.pop(task_id, None)
         self.ready.discard(task_id)
         self._timers.forget(task_id)
-        if task is not None and task.state.active:
+        if task is not None and task.state in ACTIVE:
             self._leave(task, _GIVEN_BACK)
 
     def stop(self) -> None:
@@ -323,15 +333,15 @@ class Scheduler:
             task = self.tasks.get(task_id)
             following = self._due(task, now) if task is not None else None
             if task is not None and following is not None:
-                late = following.state is not TaskState.FAILED  # a deadline is not the node's fault, a timeout is
+                late = following.state is not FAILED  # a deadline is not the node's fault, a timeout is
                 self._put(task, following, Report(False, status=TIMED_OUT) if late else None)
 
     def _due(self, task: Task, now: float) -> Task | None:
         if task.spec.deadline is not None and task.spec.deadline <= now:
             return lifecycle.miss_deadline(task, now)
-        if task.state.active:
+        if task.state in ACTIVE:
             return lifecycle.expire(task, now, self._rand())
-        if task.state is TaskState.RETRYING or (task.state is TaskState.WAITING and not task.waiting_for):
+        if task.state is RETRYING or (task.state is WAITING and not task.waiting_for):
             return lifecycle.wake(task)
         return None
 
@@ -345,17 +355,17 @@ class Scheduler:
     async def _change(self, old: Task, new: Task, report: Report | None = None) -> Task:
         promise = _Promise(self._running_loop())
         self._put(old, new, report, promise)
-        if await promise.future is not Verdict.DONE:
+        if await promise.future is not DONE:
             raise Conflict(f"Task '{old.id}' has changed in the meantime: try again")
         return new
 
     def _put(self, old: Task, new: Task, report: Report | None = None, listener: Listener | None = None) -> Task:
         """Does in memory what is decided, and has it written down."""
-        if old.state is TaskState.QUEUED:
+        if old.state is QUEUED:
             self.ready.discard(old.spec.id)
-        if old.state.active and not new.state.active:
+        if old.state in ACTIVE and new.state not in ACTIVE:
             self._leave(old, report or _GIVEN_BACK)
-        if new.state.finished:
+        if new.state in FINISHED:
             self.tasks.pop(new.spec.id, None)
             self._timers.forget(new.spec.id)
         else:
@@ -365,7 +375,7 @@ class Scheduler:
 
     def changed(self, new: Task, old: Task, answer: Answer) -> None:
         """What became of the writing of a change."""
-        if answer is Verdict.DONE:
+        if answer is DONE:
             self._tell(new, old)
         else:
             self.drop(new.spec.id)
@@ -375,7 +385,7 @@ class Scheduler:
         spec = task.spec
         self.tasks[spec.id] = task
         self._timers.set(task)
-        if task.state is TaskState.QUEUED:
+        if task.state is QUEUED:
             self.ready.add(Ready(spec.id, spec.seq, self.ready.number(spec.of), spec.priority, spec.principal))
             self.dispatch()
         for parent in task.waiting_for:
@@ -392,17 +402,17 @@ class Scheduler:
     def _tell(self, new: Task, old: Task | None) -> None:
         """The change is durable: now the world may hear of it."""
         seat = self.seats.by_id.get(new.node)
-        if new.state is TaskState.ASSIGNED:
+        if new.state is ASSIGNED:
             latest = self.tasks.get(new.id)
-            if seat is not None and latest is not None and latest.attempt == new.attempt and latest.state.active:
+            if seat is not None and latest is not None and latest.attempt == new.attempt and latest.state in ACTIVE:
                 self._carrier.deliver(seat.worker, new)
-        elif old is not None and old.state.active and not new.state.active:
+        elif old is not None and old.state in ACTIVE and new.state not in ACTIVE:
             before = self.seats.by_id.get(old.node)
-            if before is not None and new.state is not TaskState.COMPLETED:
+            if before is not None and new.state is not COMPLETED:
                 self._carrier.withdraw(before.worker, old)
         for watcher in self.on_change:
             watcher(new, old)
-        if new.state.finished:
+        if new.state in FINISHED:
             for watcher in self.on_end:
                 watcher(new, old)
             self.finished(new)

@@ -14,9 +14,10 @@ from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.storable import KEY_LIMIT, check_storable, is_text
 from orchestrator.domain.task.requirements import MAX_LOAD, Requirements, TaskClass
 from orchestrator.domain.task.task import LOWEST, PRIORITIES, Backoff, TaskSpec
-from orchestrator.services.tasks.task_body import BackoffBody, BatchBody, RequirementsBody, TaskBody
+from orchestrator.services.tasks.task_body import BackoffBody, BatchBody, RequirementsBody, TaskBody, TasksBody
 
 MAX_BODY = 8 << 20  # bytes of one task
+NOTHING = "No task data provided"
 MAX_TIMEOUT = 30 * 86_400.0
 MAX_RETRIES = 1_000
 MAX_DEPENDENCIES = 1_000
@@ -40,21 +41,38 @@ class TaskDefaults:
 DEFAULTS = TaskDefaults()
 _task = msgspec.json.Decoder(TaskBody)
 _batch = msgspec.json.Decoder(BatchBody)
+_tasks = msgspec.json.Decoder(TasksBody)
 _requirements = msgspec.json.Decoder(RequirementsBody)
 
 
 def read_task(body: bytes | msgspec.Raw) -> TaskBody:
     """Raises InvalidRequest that names the field."""
     if len(body) < 10 and bytes(body).strip() in (b"", b"{}"):
-        raise InvalidRequest("No task data provided")
+        raise InvalidRequest(NOTHING)
     if len(body) > MAX_BODY:
         raise InvalidRequest(f"a task is at most {MAX_BODY >> 20} MiB")
     return _decoded(_task.decode, body)
 
 
-def read_batch(body: bytes) -> list[msgspec.Raw]:
-    """The single tasks, not read yet. Raises InvalidRequest."""
-    return _decoded(_batch.decode, body).tasks
+def read_batch(body: bytes) -> list[TaskBody | InvalidRequest]:
+    """Each task, or what is wrong with it. Raises InvalidRequest for what is no list of tasks."""
+    if len(body) <= MAX_BODY:
+        try:
+            tasks = _tasks.decode(body).tasks
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            tasks = []  # what is wrong with one is found out one by one
+        if tasks and all(task.task_type for task in tasks):
+            return list(tasks)
+    if body.strip() in (b"", b"{}"):
+        raise InvalidRequest(NOTHING)
+    return [_task_or_error(raw) for raw in _decoded(_batch.decode, body).tasks]
+
+
+def _task_or_error(raw: msgspec.Raw) -> TaskBody | InvalidRequest:
+    try:
+        return read_task(raw)
+    except InvalidRequest as error:
+        return error
 
 
 def spec_of(

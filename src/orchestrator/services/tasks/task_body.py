@@ -45,5 +45,13 @@ class TaskBody(msgspec.Struct):
     backoff: BackoffBody | None = None
 
 
+class TasksBody(msgspec.Struct):
+    """Many tasks, all of them good."""
+
+    tasks: list[TaskBody]
+
+
 class BatchBody(msgspec.Struct):
+    """Many tasks of which some may be wrong."""
+
     tasks: list[msgspec.Raw]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.state import FINISHED
 from orchestrator.domain.task.task import Task
 
 SOONEST = 0.001  # seconds
@@ -29,7 +30,7 @@ class Timers:
         self._at = float("inf")
 
     def set(self, task: Task) -> None:
-        moment = None if task.state.finished else lifecycle.due(task)
+        moment = None if task.state in FINISHED else lifecycle.due(task)
         task_id = task.spec.id
         before = self._moments.get(task_id)
         if moment == before:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from itertools import islice
 
 from orchestrator.domain.errors import RateLimited, StorageUnavailable
+from orchestrator.domain.task.state import FINISHED
 from orchestrator.domain.task.task import Task
 from orchestrator.ports.ledger import Ledger
 
@@ -29,7 +30,7 @@ class Waits:
 
     def task(self, new: Task, old: Task | None) -> None:
         """A watcher of `Scheduler.on_end`."""
-        if new.state.finished and new.spec.id in self._waiting:
+        if new.state in FINISHED and new.spec.id in self._waiting:
             self._wake(new.spec.id)
 
     async def finished(self, task_id: str, seconds: float, stopping: asyncio.Event) -> None:
@@ -43,7 +44,7 @@ class Waits:
         ending = asyncio.create_task(_set(stopping))
         try:
             task = (await self._ledger.get([task_id])).get(task_id)
-            if task is not None and not task.state.finished:
+            if task is not None and task.state not in FINISHED:
                 await asyncio.wait({woken, ending}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ending.cancel()
@@ -68,7 +69,7 @@ class Waits:
         for start in range(0, len(wanted), AT_ONCE):
             found = await self._ledger.get(list(islice(wanted, start, start + AT_ONCE)))
             for task_id, task in found.items():
-                if task.state.finished:
+                if task.state in FINISHED:
                     self._wake(task_id)
 
     def _wake(self, task_id: str) -> None:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from orchestrator.domain.errors import StorageUnavailable
-from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.state import FINISHED, QUEUED
 from orchestrator.domain.task.task import Task
 from orchestrator.ports.wakeups import Wakeup, Wakeups
 from orchestrator.services.tasks.bulletin import Bulletin
@@ -45,9 +45,9 @@ class Wakening:
         """A watcher of `Scheduler.on_change`, and of what is changed for other replicas."""
         if new.owner != self._scheduler.owner:
             self._wakeups.tell(Wakeup.FOREIGN)
-        if new.state.finished:
+        if new.state in FINISHED:
             self._wakeups.tell(Wakeup.FINISHED)
-        elif new.state is TaskState.QUEUED and not self._scheduler.seats.has_room(new.spec.of):
+        elif new.state is QUEUED and not self._scheduler.seats.has_room(new.spec.of):
             self._wakeups.tell(Wakeup.QUEUED)
 
     async def run(self) -> None:

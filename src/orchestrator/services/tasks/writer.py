@@ -7,7 +7,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from orchestrator.domain.errors import OrchestratorError, StorageUnavailable
 from orchestrator.domain.task.change import Change
@@ -19,6 +19,7 @@ from orchestrator.services.tasks.events import Record, packed, task_record
 AT_ONCE = 1_000  # changes in one transaction
 MANY = 32  # changes that take longer to tell of than it takes to have the next ones written
 LONGEST_PAUSE = 5.0  # seconds between two tries to reach the ledger
+DONE: Final = Verdict.DONE  # an enum's member costs a call where it is looked up by the class
 _log = logging.getLogger("orchestrator.tasks")
 
 Answer = Verdict | OrchestratorError
@@ -232,7 +233,7 @@ class Writer:
 def _records(batch: Sequence[Write], verdicts: Sequence[Verdict], at: float) -> list[Record]:
     found: list[Record] = []
     for one, verdict in zip(batch, verdicts, strict=True):
-        record = task_record(one.task, one.old, at) if verdict is Verdict.DONE else None
+        record = task_record(one.task, one.old, at) if verdict is DONE else None
         if record is not None:
             found.append(record)
     return found

@@ -13,7 +13,7 @@ import msgspec
 from orchestrator.adapters.sql.ledger.documents import RestDocument, SpecDocument
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.requirements import Requirements, TaskClass
-from orchestrator.domain.task.state import TaskState
+from orchestrator.domain.task.state import FINISHED, VALUES, TaskState
 from orchestrator.domain.task.storable import check_progress, check_spec
 from orchestrator.domain.task.task import Backoff, OnDependencyFailure, Task, TaskSpec
 from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
@@ -69,7 +69,7 @@ def chained(changes: Sequence[Change]) -> tuple[list[Change], list[int]]:
 
 def _is_ended(state: TaskState | None) -> bool:
     """Whether a task in this state is in the other table."""
-    return state is not None and state.finished
+    return state is not None and state in FINISHED
 
 
 def unchained(verdicts: Sequence[Verdict], places: Sequence[int]) -> list[Verdict]:
@@ -78,7 +78,7 @@ def unchained(verdicts: Sequence[Verdict], places: Sequence[int]) -> list[Verdic
     seen: set[int] = set()
     for place in places:
         verdict = verdicts[place]
-        found.append(verdict if verdict is Verdict.DONE or place not in seen else Verdict.STALE)
+        found.append(verdict if verdict is DONE or place not in seen else Verdict.STALE)
         seen.add(place)
     return found
 
@@ -105,7 +105,7 @@ def moving(task: Task) -> tuple[Any, ...]:
         task.note,
         task.replays,
     )
-    return task.state.value, task.node, task.owner, task.version, _encode(rest).decode()
+    return VALUES[task.state], task.node, task.owner, task.version, _encode(rest).decode()
 
 
 def ending(task: Task) -> tuple[Any, ...]:
@@ -189,7 +189,7 @@ def deltas(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> list[tuple
         now[after] += count
         if before is not None:
             now[before] -= count
-        if after.finished:
+        if after in FINISHED:
             ended[after] += count
     # In one order for all, so that two transactions never wait for each other's rows.
     return [(state.value, now[state], ended[state]) for state in sorted(now) if now[state] or ended[state]]

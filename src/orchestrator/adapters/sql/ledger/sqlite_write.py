@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.adapters.sql.event_log.sqlite import add_batch
 from orchestrator.adapters.sql.ledger.rows import (
     ALL,
+    DONE,
     ENDED,
     FIXED,
     MOVING,
@@ -22,6 +23,7 @@ from orchestrator.adapters.sql.ledger.rows import (
 )
 from orchestrator.adapters.sql.sqlite_program import Step
 from orchestrator.domain.task.change import Change
+from orchestrator.domain.task.state import FINISHED, VALUES
 from orchestrator.domain.task.task import Task
 from orchestrator.ports.ledger import News, Verdict
 
@@ -96,14 +98,14 @@ def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> list
     for change in merged:
         task = change.task
         if change.expected == 0:
-            if task.state.finished:
+            if task.state in FINISHED:
                 return None
             adds.append((*fixed(task), *moving(task)))
             if task.spec.idempotency_key:
                 steps.append((ADD_KEY, _key(task), 1))
-        elif change.before is None or change.before.finished:
+        elif change.before is None or change.before in FINISHED:
             return None
-        elif task.state.finished:
+        elif task.state in FINISHED:
             finishes.append((*moving(task), *ending(task), *_held(change)))
         else:
             moves.append((*moving(task), *_held(change)))
@@ -113,7 +115,7 @@ def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> list
     steps += _steps(_finish, finishes)
     steps += _steps(_remove, [row[-3:-2] for row in finishes])
     steps += _steps(_change, moves)
-    counted = deltas(changes, [Verdict.DONE] * len(changes))
+    counted = deltas(changes, [DONE] * len(changes))
     if counted:
         steps.append((count(len(counted)), _flat(counted), None))
     return steps
@@ -160,11 +162,11 @@ def _write_one(cursor: sqlite3.Cursor, change: Change) -> Verdict:
     task = change.task
     if change.expected == 0:
         return _add_one(cursor, task)
-    if task.state.finished:
+    if task.state in FINISHED:
         done = cursor.execute(_finish(1), (*moving(task), *ending(task), *_held(change))).rowcount
         if done:
             cursor.execute(_remove(1), (task.spec.id,))
-    elif change.before is not None and change.before.finished:
+    elif change.before is not None and change.before in FINISHED:
         done = cursor.execute(REPLAY, (*moving(task), *_held(change))).rowcount
         if done:
             cursor.execute(REMOVE_FINISHED, (task.spec.id,))
@@ -177,7 +179,7 @@ def _add_one(cursor: sqlite3.Cursor, task: Task) -> Verdict:
     has_key = bool(task.spec.idempotency_key)
     if has_key and not cursor.execute(ADD_KEY, _key(task)).rowcount:
         return Verdict.EXISTS
-    if task.state.finished:
+    if task.state in FINISHED:
         done = cursor.execute(_ADD_FINISHED, (*fixed(task), *moving(task), *ending(task))).rowcount
     else:
         done = cursor.execute(_add(1), (*fixed(task), *moving(task))).rowcount
@@ -194,4 +196,4 @@ def _key(task: Task) -> Row:
 
 def _held(change: Change) -> Row:
     """What the ledger must hold for a change to be made."""
-    return change.task.spec.id, change.expected, change.before and change.before.value
+    return change.task.spec.id, change.expected, VALUES[change.before] if change.before is not None else None

@@ -25,7 +25,7 @@ from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.services.clock import Clock
 
 PREFIX = "/api/v1"
-_JSON = "application/json"
+JSON = "application/json"
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -60,7 +60,7 @@ def now_text(request: HTTPConnection) -> str:
 
 def answer(request: Request, named: Mapping[str, Any], *, message: str = "", status: int = 200) -> Response:
     """A success. `named` are the contract's fields; anything that msgspec can write."""
-    return Response(written(service_of(request), named, message), status, media_type=_JSON)
+    return Response(written(service_of(request), named, message), status, media_type=JSON)
 
 
 def written(service: HttpService, named: Mapping[str, Any], message: str = "") -> bytes:
@@ -120,7 +120,7 @@ def check_json(request: Request) -> None:
 def check_kind(content_type: str) -> None:
     """The same for a Content-Type."""
     kind = content_type.partition(";")[0].strip().lower()
-    if kind != _JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+    if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         raise UnsupportedMedia()
 
 
@@ -130,4 +130,4 @@ def described(properties: Mapping[str, str], *, required: bool = True) -> dict[s
         "type": "object",
         "properties": {name: {"description": meaning} for name, meaning in properties.items()},
     }
-    return {"requestBody": {"required": required, "content": {_JSON: {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {JSON: {"schema": schema}}}}

@@ -13,7 +13,7 @@ from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import WorkerMode
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.service import HttpService
-from orchestrator.entrypoints.http.tasks.envelope import answer, described, service_of, tasks_router
+from orchestrator.entrypoints.http.tasks.envelope import JSON, answer, described, service_of, tasks_router, written
 from orchestrator.services.tasks.node_body import ReportBody
 from orchestrator.services.tasks.reporting import Told
 from orchestrator.services.tasks.wire import as_report, wire
@@ -65,56 +65,20 @@ async def pull(request: Request, node_id: str, principal: Principal = REPORT) ->
     at most `limit`. `running` are the tasks that the node has: of others that it was given it never heard, and they
     are queued again. 403, 404, 409 for a node that is pushed to."""
     service = service_of(request)
-    worker = service.workers.get(node_id)
-    if not worker.reports_to(principal):
-        raise Forbidden(f"The node '{node_id}' was registered with another key.")
-    body = _read(PullBody, await request.body() or b"{}")
-    if worker.mode is not WorkerMode.PULL:
-        raise InvalidRequest("This node is pushed to: register it with mode pull.", details={"field": "mode"})
-    if not 1 <= body.limit <= 1_000 or not 0 <= body.wait <= LONGEST_WAIT:
-        raise InvalidRequest(f"limit from 1 to 1000, wait from 0 to {LONGEST_WAIT:g}")
-    service.workers.alive(node_id)
-    if body.running is not None:
-        await service.tasks.confirm(node_id, body.running)
-    tasks = await service.tasks.pull(node_id, body.limit, body.wait)
-    service.workers.alive(node_id)
-    return answer(request, {"tasks": [wire(task) for task in tasks]})
+    return Response(await pulled(service, principal, node_id, await request.body() or b"{}"), media_type=JSON)
 
 
 @router.post("/tasks/{task_id}/result", openapi_extra=described(_REPORT))
 async def report(request: Request, task_id: str, principal: Principal = REPORT) -> Response:
     """What became of an attempt; durable when the answer comes. The same report again is answered like the first. 404;
     409 for an attempt that is no longer the current one."""
-    body = _read(ReportBody, await request.body())
-    service = service_of(request)
-    told = _told(service, principal, task_id, body)
-    task: Task = await service.tasks.reporting.report(told.task_id, told.attempt, told.node, told.report)
-    _heard(service, told)
-    return answer(request, {"task_id": task.id, "status": task.state.value}, message="Result recorded")
+    return Response(await reported(service_of(request), principal, task_id, await request.body()), media_type=JSON)
 
 
 @router.post("/tasks/results", openapi_extra=described({"results": "Reports, each with its task_id."}))
 async def report_many(request: Request, principal: Principal = REPORT) -> Response:
     """Many reports, in one transaction as far as they come together. `results` says for each whether it counts."""
-    body = _read(ReportsBody, await request.body())
-    service = service_of(request)
-    results: list[dict[str, Any]] = [{}] * len(body.results)
-    places, told = [], []
-    checked: set[str] = set()
-    for place, one in enumerate(body.results):
-        try:
-            told.append(_told(service, principal, one.task_id or "", one, checked))
-            places.append(place)
-        except OrchestratorError as error:
-            results[place] = _answered(one.task_id, error)
-    heard: dict[str, Told] = {}
-    for place, one, found in zip(places, told, await service.tasks.reporting.report_many(told), strict=True):
-        results[place] = _answered(one.task_id, found)
-        if isinstance(found, Task):
-            heard[one.node] = one
-    for one in heard.values():
-        _heard(service, one)
-    return answer(request, {"results": results})
+    return Response(await reported_many(service_of(request), principal, await request.body()), media_type=JSON)
 
 
 @router.post("/tasks/{task_id}/progress", openapi_extra=described(_PROGRESS))
@@ -134,6 +98,54 @@ async def progress(request: Request, task_id: str, principal: Principal = REPORT
     if lines and wanted:
         await service.task_logs.append(task_id, lines)
     return answer(request, {"cancel": not wanted})
+
+
+async def pulled(service: HttpService, principal: Principal, node_id: str, raw: bytes) -> bytes:
+    """The answer to `pull`. Raises as that is answered."""
+    worker = service.workers.get(node_id)
+    if not worker.reports_to(principal):
+        raise Forbidden(f"The node '{node_id}' was registered with another key.")
+    body = _read(PullBody, raw)
+    if worker.mode is not WorkerMode.PULL:
+        raise InvalidRequest("This node is pushed to: register it with mode pull.", details={"field": "mode"})
+    if not 1 <= body.limit <= 1_000 or not 0 <= body.wait <= LONGEST_WAIT:
+        raise InvalidRequest(f"limit from 1 to 1000, wait from 0 to {LONGEST_WAIT:g}")
+    service.workers.alive(node_id)
+    if body.running is not None:
+        await service.tasks.confirm(node_id, body.running)
+    tasks = await service.tasks.pull(node_id, body.limit, body.wait)
+    service.workers.alive(node_id)
+    return written(service, {"tasks": [wire(task) for task in tasks]})
+
+
+async def reported(service: HttpService, principal: Principal, task_id: str, raw: bytes) -> bytes:
+    """The answer to `report`. Raises as that is answered."""
+    told = _told(service, principal, task_id, _read(ReportBody, raw))
+    task: Task = await service.tasks.reporting.report(told.task_id, told.attempt, told.node, told.report)
+    _heard(service, told)
+    return written(service, {"task_id": task.id, "status": task.state.value}, "Result recorded")
+
+
+async def reported_many(service: HttpService, principal: Principal, raw: bytes) -> bytes:
+    """The answer to `report_many`. Raises as that is answered."""
+    body = _read(ReportsBody, raw)
+    results: list[dict[str, Any]] = [{}] * len(body.results)
+    places, told = [], []
+    checked: set[str] = set()
+    for place, one in enumerate(body.results):
+        try:
+            told.append(_told(service, principal, one.task_id or "", one, checked))
+            places.append(place)
+        except OrchestratorError as error:
+            results[place] = _answered(one.task_id, error)
+    heard: dict[str, Told] = {}
+    for place, one, found in zip(places, told, await service.tasks.reporting.report_many(told), strict=True):
+        results[place] = _answered(one.task_id, found)
+        if isinstance(found, Task):
+            heard[one.node] = one
+    for one in heard.values():
+        _heard(service, one)
+    return written(service, {"results": results})
 
 
 def _answered(task_id: str | None, found: Task | OrchestratorError) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 
 from orchestrator.domain.access import Permission, Principal, allowed
-from orchestrator.domain.errors import Forbidden, InvalidRequest, OrchestratorError
+from orchestrator.domain.errors import Forbidden, InvalidRequest
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
 from orchestrator.entrypoints.http.admin.route import audit
 from orchestrator.entrypoints.http.permission import requires
+from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks.envelope import (
+    JSON,
     answer,
     check_json,
     described,
@@ -20,11 +22,11 @@ from orchestrator.entrypoints.http.tasks.envelope import (
     service_of,
     submitted,
     tasks_router,
+    written,
 )
 from orchestrator.entrypoints.http.tasks.task_view import LISTS, item, list_of, states_of, summary, whole
 from orchestrator.ports.ledger import TaskQuery
-from orchestrator.services.tasks.submission import read_batch, read_task
-from orchestrator.services.tasks.task_body import TaskBody
+from orchestrator.services.tasks.submission import NOTHING, read_batch, read_task
 
 router = tasks_router("tasks")
 READ, SUBMIT = requires(Permission.TASKS_READ), requires(Permission.TASKS_SUBMIT)
@@ -59,29 +61,29 @@ async def submit(request: Request, principal: Principal = SUBMIT) -> Response:
     raw = await _raw(request)
     key = request.headers.get("idempotency-key", "")
     task, new = await service.tasks.intake.submit(read_task(raw), principal.id, key)
-    return Response(submitted(service.clock, task.id, new), media_type="application/json")
+    return Response(submitted(service.clock, task.id, new), media_type=JSON)
 
 
 @router.post("/tasks/batch", openapi_extra=described({"tasks": "At most 10,000 tasks, each as for POST /tasks."}))
 async def submit_batch(request: Request, principal: Principal = SUBMIT) -> Response:
     """Takes many tasks in, in one transaction. What is wrong with one does not touch the others: `results` says for
     each whether it is in."""
-    raw_tasks = read_batch(await _raw(request))
-    if len(raw_tasks) > MOST_SUBMITTED:
+    raw = await _raw(request)
+    return Response(await taken_many(service_of(request), principal, raw), media_type=JSON)
+
+
+async def taken_many(service: HttpService, principal: Principal, raw: bytes) -> bytes:
+    """The answer to `submit_batch`. Raises as that is answered."""
+    bodies = read_batch(raw)
+    if len(bodies) > MOST_SUBMITTED:
         raise InvalidRequest(f"tasks: at most {MOST_SUBMITTED:,} at once")
-    bodies: list[TaskBody | OrchestratorError] = []
-    for raw in raw_tasks:
-        try:
-            bodies.append(read_task(raw))
-        except InvalidRequest as error:
-            bodies.append(error)
-    found = await service_of(request).tasks.intake.submit_many(bodies, principal.id)
+    found = await service.tasks.intake.submit_many(bodies, principal.id)
     results = [
         {"success": True, "task_id": one.id} if isinstance(one, Task) else {"success": False, "error": one.message}
         for one in found
     ]
     ids = [one.id for one in found if isinstance(one, Task)]
-    return answer(request, {"task_ids": ids, "results": results}, message=f"{len(ids)} tasks submitted")
+    return written(service, {"task_ids": ids, "results": results}, f"{len(ids)} tasks submitted")
 
 
 @router.get("/tasks")
@@ -241,6 +243,6 @@ async def _raw(request: Request) -> bytes:
     """The body, not read yet. Raises InvalidRequest, UnsupportedMedia."""
     raw = await request.body()
     if not raw or raw.strip() == b"{}":
-        raise InvalidRequest("No task data provided")
+        raise InvalidRequest(NOTHING)
     check_json(request)
     return raw
