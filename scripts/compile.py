@@ -43,6 +43,7 @@ MODULES = (
     "domain/task/storable.py",
     "domain/task/task.py",
     "entrypoints/http/tasks/direct.py",
+    "entrypoints/http/tasks/work.py",
     "services/clock.py",
     "services/fleet/fleet.py",
     "services/fleet/node.py",

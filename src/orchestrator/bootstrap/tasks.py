@@ -19,7 +19,6 @@ from orchestrator.bootstrap.seams import PLAIN, Seams
 from orchestrator.bootstrap.sharing import redis_url
 from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.placement import Placement
-from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
 from orchestrator.ports.store import Storage
 from orchestrator.ports.telemetry import Family
@@ -32,13 +31,13 @@ from orchestrator.services.tasks.carrier import NodeCarrier
 from orchestrator.services.tasks.carriers import Carriers
 from orchestrator.services.tasks.event_retention import EventRetention
 from orchestrator.services.tasks.families import TaskFamilies
-from orchestrator.services.tasks.figures import Figures
+from orchestrator.services.tasks.figures import Figures, counter
 from orchestrator.services.tasks.keeper import Keeper
 from orchestrator.services.tasks.large_results import LargeResults, Outputs
 from orchestrator.services.tasks.local import Handler, Local
 from orchestrator.services.tasks.reach import Reach
 from orchestrator.services.tasks.retention import TaskRetention
-from orchestrator.services.tasks.scheduler import Scheduler, Watcher
+from orchestrator.services.tasks.scheduler import Scheduler
 from orchestrator.services.tasks.schedules import Schedules
 from orchestrator.services.tasks.seats import Seats
 from orchestrator.services.tasks.task_logs import TaskLogs
@@ -143,7 +142,7 @@ def build_tasks(
     local.on_change.append(scheduler.node_changed)
     waits = Waits(ledger, alone=alone)
     figures = Figures(clock.wall, ledger.counts, workers.all, fleet.nodes)
-    scheduler.on_change += [figures.task, _counter(workers)]
+    scheduler.on_change += [figures.task, counter(workers.finished)]
     scheduler.on_end.append(waits.task)
     _hear_of_workers(workers, local, carrier, scheduler, bulletin, figures)
     tasks = Tasks(clock, ledger, scheduler, carrier, rand, outputs)
@@ -246,15 +245,3 @@ def _result_url(settings: Settings) -> Callable[[Task], str]:
         return lambda task: ""
     host = f"[{server.host}]" if ":" in server.host else server.host
     return lambda task: f"http://{host}:{server.port}/api/v1/tasks/{task.id}/result"
-
-
-def _counter(workers: Workers) -> Watcher:
-    """Tells workers what became of their tasks."""
-
-    def count(new: Task, old: Task | None) -> None:
-        if old is None or not old.state.active or new.state.active or new.state is TaskState.CANCELLED:
-            return
-        if new.state is not TaskState.QUEUED:  # given back: nobody is to blame
-            workers.finished(old.node, new.state is TaskState.COMPLETED, new.execution_time or 0.0)
-
-    return count

@@ -13,7 +13,7 @@ O(log classes + log principals).
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush, heapreplace
 from itertools import chain
@@ -22,6 +22,7 @@ from orchestrator.domain.task.requirements import TaskClass
 from orchestrator.domain.task.task import LOWEST
 
 SHARE = 16
+MOST_GONE = 64  # places of a line that are kept though those who had them are gone
 _BY_PRIORITY = range(LOWEST + 1)  # places of lists that priorities are looked up in; 0 is none
 
 HasRoom = Callable[[int], bool]  # by the class's number
@@ -59,10 +60,11 @@ class Ready:
 class _Lane:
     """One principal's ready tasks of one class and priority."""
 
-    __slots__ = ("back", "came", "order")
+    __slots__ = ("back", "came", "line", "order")
 
     def __init__(self) -> None:
-        self.came: OrderedDict[Place, Ready] = OrderedDict()  # in the order of their places
+        self.came: dict[str, Ready] = {}  # by id
+        self.line: deque[Ready] = deque()  # the same in the order of their places, and some that are gone
         self.back: dict[Place, Ready] = {}  # those that came back when later ones were here
         self.order: list[Place] = []  # a heap of `back`, and of some that are gone
 
@@ -73,25 +75,28 @@ class _Lane:
         return chain(self.came.values(), self.back.values())
 
     def add(self, place: Place, ready: Ready) -> None:
-        if self.came and place < next(reversed(self.came)):
+        if self.came and place < self.line[-1].place:
             self.back[place] = ready
             heappush(self.order, place)
         else:
-            self.came[place] = ready
+            self.came[ready.id] = ready
+            self.line.append(ready)
 
-    def discard(self, place: Place) -> None:
-        if self.came.pop(place, None) is None:
-            del self.back[place]
+    def discard(self, ready: Ready) -> None:
+        if self.came.pop(ready.id, None) is None:
+            del self.back[ready.place]
+        elif len(self.line) > MOST_GONE and len(self.line) > 2 * len(self.came):
+            self.line = deque(self.came.values())
 
     def first(self) -> Ready:
         """The one that came first; there must be one."""
-        order = self.order
+        order, line, came = self.order, self.line, self.came
         while order and order[0] not in self.back:
             heappop(order)
-        if not order:
-            return next(iter(self.came.values()))
-        if self.came and (came := next(iter(self.came))) < order[0]:
-            return self.came[came]
+        while line and came.get(line[0].id) is not line[0]:
+            line.popleft()
+        if not order or (line and line[0].place < order[0]):
+            return line[0]
         return self.back[order[0]]
 
 
@@ -118,7 +123,7 @@ class _Share:
 
     def discard(self, ready: Ready) -> None:
         lane = self.lanes[ready.number]
-        lane.discard(ready.place)
+        lane.discard(ready)
         if not lane:
             del self.lanes[ready.number]
 

@@ -30,12 +30,10 @@ def check_spec(spec: TaskSpec) -> None:
     _document(spec.requirements)
     if not 1 <= spec.priority <= LOWEST:
         raise InvalidRequest(f"priority is from 1 to {LOWEST}")
-    _moment(spec.created_at)
-    _moment(spec.timeout)
-    _moment(spec.backoff.base)
-    _moment(spec.backoff.most)
-    _moment(spec.deadline)
-    _moment(spec.not_before)
+    backoff = spec.backoff
+    total = spec.created_at + spec.timeout + backoff.base + backoff.most + _or_zero(spec.deadline)
+    if not isfinite(total + _or_zero(spec.not_before)):
+        _finite(spec.created_at, spec.timeout, backoff.base, backoff.most, spec.deadline, spec.not_before)
     if not (_is_small(spec.seq) and _is_small(spec.max_retries)):
         _whole(spec.seq, spec.max_retries)
 
@@ -57,11 +55,9 @@ def check_progress(task: Task) -> None:
         _keys(task.spec.id, task.node, task.owner)
     if task.error or task.note or task.agent or task.waiting_for:
         _texts(task.error, task.note, task.agent, *task.waiting_for)
-    _moment(task.wake_at)
-    _moment(task.assigned_at)
-    _moment(task.started_at)
-    _moment(task.finished_at)
-    _moment(task.progress)
+    total = _or_zero(task.wake_at) + _or_zero(task.assigned_at) + _or_zero(task.started_at)
+    if not isfinite(total + _or_zero(task.finished_at) + _or_zero(task.progress)):
+        _finite(task.wake_at, task.assigned_at, task.started_at, task.finished_at, task.progress)
     if not (
         _is_small(task.version) and _is_small(task.attempt) and _is_small(task.retries) and _is_small(task.replays)
     ):
@@ -118,9 +114,9 @@ def _finite(*numbers: float | None) -> None:
             raise InvalidRequest(_NUMBERS)
 
 
-def _moment(number: float | None) -> None:
-    if number is not None and number - number != 0.0:  # only what is not finite has such a difference
-        raise InvalidRequest(_NUMBERS)
+def _or_zero(number: float | None) -> float:
+    """For sums that tell at once whether one of many is not finite; nearly all are."""
+    return 0.0 if number is None else number
 
 
 def _is_small(number: int) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.histogram import DURATION_BOUNDS, Histogram
-from orchestrator.domain.task.state import COMPLETED, FAILED, FINISHED, TIMEOUT, VALUES
+from orchestrator.domain.task.state import ACTIVE, CANCELLED, COMPLETED, FAILED, FINISHED, QUEUED, TIMEOUT, VALUES
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import Worker
 from orchestrator.ports.ledger import Counts
@@ -174,3 +174,15 @@ class Figures:
 
 def _label(name: str, known: Mapping[str, object], most: int) -> str:
     return name if name in known or len(known) < most else OTHER
+
+
+def counter(finished: Callable[[str, bool, float], None]) -> Callable[[Task, Task | None], None]:
+    """A watcher of `Scheduler.on_change` that tells of attempts which are over: node, whether it went well, seconds."""
+
+    def count(new: Task, old: Task | None) -> None:
+        if old is None or old.state not in ACTIVE or new.state in ACTIVE or new.state is CANCELLED:
+            return
+        if new.state is not QUEUED:  # given back: nobody is to blame
+            finished(old.node, new.state is COMPLETED, new.execution_time or 0.0)
+
+    return count

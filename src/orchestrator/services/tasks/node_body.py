@@ -38,3 +38,15 @@ class ReportBody(msgspec.Struct):
     node_id: str | None = None
     attempt: int | None = None
     task_id: str | None = None
+
+
+class ReportsBody(msgspec.Struct):
+    results: list[ReportBody]
+
+
+class PullBody(msgspec.Struct):
+    """What a node asks: at most `limit` tasks, within `wait` seconds; `running` are those that it has."""
+
+    limit: int = 1
+    wait: float = 20.0
+    running: list[str] | None = None

@@ -22,8 +22,7 @@ from orchestrator.entrypoints.http.guard import SECURITY_HEADERS
 from orchestrator.entrypoints.http.plane import Client, DirectCall
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks.envelope import JSON, PREFIX, refusal, submitted
-from orchestrator.entrypoints.http.tasks.node_tasks import pulled, reported, reported_many
-from orchestrator.entrypoints.http.tasks.tasks import taken_many
+from orchestrator.entrypoints.http.tasks.work import pulled, reported, reported_many, taken_many
 from orchestrator.services.tasks.submission import read_task
 
 _HEADERS = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % pair for pair in SECURITY_HEADERS)

@@ -8,19 +8,13 @@ import msgspec
 from fastapi import Request, Response
 
 from orchestrator.domain.access import Permission, Principal
-from orchestrator.domain.errors import Forbidden, InvalidRequest, OrchestratorError
-from orchestrator.domain.task.task import Task
-from orchestrator.domain.worker import WorkerMode
+from orchestrator.domain.errors import InvalidRequest
 from orchestrator.entrypoints.http.permission import requires
-from orchestrator.entrypoints.http.service import HttpService
-from orchestrator.entrypoints.http.tasks.envelope import JSON, answer, described, service_of, tasks_router, written
-from orchestrator.services.tasks.node_body import ReportBody
-from orchestrator.services.tasks.reporting import Told
-from orchestrator.services.tasks.wire import as_report, wire
+from orchestrator.entrypoints.http.tasks.envelope import JSON, answer, described, service_of, tasks_router
+from orchestrator.entrypoints.http.tasks.work import check_node, pulled, read, reported, reported_many
 
 router = tasks_router("nodes")
 REPORT = requires(Permission.NODES_REPORT)
-LONGEST_WAIT = 30.0
 _REPORT = {
     "status": "completed, failed, released (not begun: somebody else may have it) or running.",
     "result_data": "Any JSON; above 1 MiB it becomes an artifact. `result` is the same.",
@@ -41,12 +35,6 @@ _PROGRESS = {
 }
 
 
-class PullBody(msgspec.Struct):
-    limit: int = 1
-    wait: float = 20.0
-    running: list[str] | None = None
-
-
 class ProgressBody(msgspec.Struct):
     attempt: int
     node_id: str = ""
@@ -55,8 +43,7 @@ class ProgressBody(msgspec.Struct):
     logs: list[Any] = []  # msgspec copies it
 
 
-class ReportsBody(msgspec.Struct):
-    results: list[ReportBody]
+_progress = msgspec.json.Decoder(ProgressBody)
 
 
 @router.post("/nodes/{node_id}/tasks/pull", openapi_extra=described({"limit": "At most so many.", "wait": "Seconds."}))
@@ -85,11 +72,11 @@ async def report_many(request: Request, principal: Principal = REPORT) -> Respon
 async def progress(request: Request, task_id: str, principal: Principal = REPORT) -> Response:
     """How far a task is, and what it logs. `cancel` tells the node to stop: the attempt is no longer wanted, and its
     log lines are not kept."""
-    body = _read(ProgressBody, await request.body())
+    body = read(_progress, await request.body())
     if body.progress is not None and not 0 <= body.progress <= 1:
         raise InvalidRequest("progress: from 0 to 1", details={"field": "progress"})
     service = service_of(request)
-    _check_node(service, principal, body.node_id)
+    check_node(service, principal, body.node_id)
     lines = service.task_logs.read(body.logs, body.attempt)
     if lines and body.progress is None and not body.message:
         wanted = await service.tasks.works_on(task_id, body.attempt)
@@ -98,95 +85,3 @@ async def progress(request: Request, task_id: str, principal: Principal = REPORT
     if lines and wanted:
         await service.task_logs.append(task_id, lines)
     return answer(request, {"cancel": not wanted})
-
-
-async def pulled(service: HttpService, principal: Principal, node_id: str, raw: bytes) -> bytes:
-    """The answer to `pull`. Raises as that is answered."""
-    worker = service.workers.get(node_id)
-    if not worker.reports_to(principal):
-        raise Forbidden(f"The node '{node_id}' was registered with another key.")
-    body = _read(PullBody, raw)
-    if worker.mode is not WorkerMode.PULL:
-        raise InvalidRequest("This node is pushed to: register it with mode pull.", details={"field": "mode"})
-    if not 1 <= body.limit <= 1_000 or not 0 <= body.wait <= LONGEST_WAIT:
-        raise InvalidRequest(f"limit from 1 to 1000, wait from 0 to {LONGEST_WAIT:g}")
-    service.workers.alive(node_id)
-    if body.running is not None:
-        await service.tasks.confirm(node_id, body.running)
-    tasks = await service.tasks.pull(node_id, body.limit, body.wait)
-    service.workers.alive(node_id)
-    return written(service, {"tasks": [wire(task) for task in tasks]})
-
-
-async def reported(service: HttpService, principal: Principal, task_id: str, raw: bytes) -> bytes:
-    """The answer to `report`. Raises as that is answered."""
-    told = _told(service, principal, task_id, _read(ReportBody, raw))
-    task: Task = await service.tasks.reporting.report(told.task_id, told.attempt, told.node, told.report)
-    _heard(service, told)
-    return written(service, {"task_id": task.id, "status": task.state.value}, "Result recorded")
-
-
-async def reported_many(service: HttpService, principal: Principal, raw: bytes) -> bytes:
-    """The answer to `report_many`. Raises as that is answered."""
-    body = _read(ReportsBody, raw)
-    results: list[dict[str, Any]] = [{}] * len(body.results)
-    places, told = [], []
-    checked: set[str] = set()
-    for place, one in enumerate(body.results):
-        try:
-            told.append(_told(service, principal, one.task_id or "", one, checked))
-            places.append(place)
-        except OrchestratorError as error:
-            results[place] = _answered(one.task_id, error)
-    heard: dict[str, Told] = {}
-    for place, one, found in zip(places, told, await service.tasks.reporting.report_many(told), strict=True):
-        results[place] = _answered(one.task_id, found)
-        if isinstance(found, Task):
-            heard[one.node] = one
-    for one in heard.values():
-        _heard(service, one)
-    return written(service, {"results": results})
-
-
-def _answered(task_id: str | None, found: Task | OrchestratorError) -> dict[str, Any]:
-    if isinstance(found, Task):
-        return {"success": True, "task_id": found.id, "status": found.state.value}
-    return {"success": False, "task_id": task_id, "error": found.message, "code": found.code}
-
-
-def _told(
-    service: HttpService, principal: Principal, task_id: str, body: ReportBody, checked: set[str] | None = None
-) -> Told:
-    """`checked` are nodes for which the principal may speak. Raises InvalidRequest, Forbidden."""
-    if not task_id:
-        raise InvalidRequest("task_id is required")
-    node = body.node_id or ""
-    if checked is None or node not in checked:
-        _check_node(service, principal, node)
-    if checked is not None:
-        checked.add(node)
-    found = as_report(body)
-    if found is None and body.status not in ("running", "started", "active"):
-        raise InvalidRequest("status: completed, failed, released or running", details={"field": "status"})
-    return Told(task_id, body.attempt, node, found)
-
-
-def _heard(service: HttpService, told: Told) -> None:
-    """Who reports is alive."""
-    if told.node:
-        service.workers.alive(told.node)
-
-
-def _check_node(service: HttpService, principal: Principal, node: str) -> None:
-    worker = service.workers.all().get(node)
-    if worker is not None and not worker.reports_to(principal):
-        raise Forbidden(f"The node '{node}' was registered with another key.")
-
-
-def _read(kind: type[Any], raw: bytes) -> Any:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error)) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise InvalidRequest("The body is not JSON.") from None

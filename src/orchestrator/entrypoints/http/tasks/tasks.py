@@ -9,10 +9,8 @@ from fastapi import Query, Request, Response
 from orchestrator.domain.access import Permission, Principal, allowed
 from orchestrator.domain.errors import Forbidden, InvalidRequest
 from orchestrator.domain.task.state import TaskState
-from orchestrator.domain.task.task import Task
 from orchestrator.entrypoints.http.admin.route import audit
 from orchestrator.entrypoints.http.permission import requires
-from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks.envelope import (
     JSON,
     answer,
@@ -22,18 +20,17 @@ from orchestrator.entrypoints.http.tasks.envelope import (
     service_of,
     submitted,
     tasks_router,
-    written,
 )
 from orchestrator.entrypoints.http.tasks.task_view import LISTS, item, list_of, states_of, summary, whole
+from orchestrator.entrypoints.http.tasks.work import taken_many
 from orchestrator.ports.ledger import TaskQuery
-from orchestrator.services.tasks.submission import NOTHING, read_batch, read_task
+from orchestrator.services.tasks.submission import NOTHING, read_task
 
 router = tasks_router("tasks")
 READ, SUBMIT = requires(Permission.TASKS_READ), requires(Permission.TASKS_SUBMIT)
 WRITE = requires(Permission.TASKS_WRITE)
 MOST_LISTED = 1_000
 LONGEST_WAIT = 30.0  # seconds
-MOST_SUBMITTED = 10_000
 _TASK = {
     "task_type": "Required.",
     "task_id": "Yours; otherwise task_ and 12 hexadecimal digits. The same id with the same content is the same task.",
@@ -70,20 +67,6 @@ async def submit_batch(request: Request, principal: Principal = SUBMIT) -> Respo
     each whether it is in."""
     raw = await _raw(request)
     return Response(await taken_many(service_of(request), principal, raw), media_type=JSON)
-
-
-async def taken_many(service: HttpService, principal: Principal, raw: bytes) -> bytes:
-    """The answer to `submit_batch`. Raises as that is answered."""
-    bodies = read_batch(raw)
-    if len(bodies) > MOST_SUBMITTED:
-        raise InvalidRequest(f"tasks: at most {MOST_SUBMITTED:,} at once")
-    found = await service.tasks.intake.submit_many(bodies, principal.id)
-    results = [
-        {"success": True, "task_id": one.id} if isinstance(one, Task) else {"success": False, "error": one.message}
-        for one in found
-    ]
-    ids = [one.id for one in found if isinstance(one, Task)]
-    return written(service, {"task_ids": ids, "results": results}, f"{len(ids)} tasks submitted")
 
 
 @router.get("/tasks")

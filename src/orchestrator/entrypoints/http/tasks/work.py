@@ -1,0 +1,135 @@
+"""The calls that every task makes, whichever way they come: each reads a body and makes the answer's."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from orchestrator.domain.access import Principal
+from orchestrator.domain.errors import Forbidden, InvalidRequest, OrchestratorError
+from orchestrator.domain.task.state import VALUES
+from orchestrator.domain.task.task import Task
+from orchestrator.domain.worker import WorkerMode
+from orchestrator.entrypoints.http.service import HttpService
+from orchestrator.entrypoints.http.tasks.envelope import written
+from orchestrator.services.tasks.node_body import PullBody, ReportBody, ReportsBody
+from orchestrator.services.tasks.reporting import Told
+from orchestrator.services.tasks.submission import read_batch
+from orchestrator.services.tasks.wire import as_report, wire
+
+MOST_SUBMITTED = 10_000
+LONGEST_WAIT = 30.0  # seconds that a node may wait for tasks
+T = TypeVar("T")
+_pull = msgspec.json.Decoder(PullBody)
+_report = msgspec.json.Decoder(ReportBody)
+_reports = msgspec.json.Decoder(ReportsBody)
+
+
+async def taken_many(service: HttpService, principal: Principal, raw: bytes) -> bytes:
+    """The answer to `submit_batch`. Raises as that is answered."""
+    bodies = read_batch(raw)
+    if len(bodies) > MOST_SUBMITTED:
+        raise InvalidRequest(f"tasks: at most {MOST_SUBMITTED:,} at once")
+    found = await service.tasks.intake.submit_many(bodies, principal.id)
+    results = [
+        {"success": True, "task_id": one.id} if isinstance(one, Task) else {"success": False, "error": one.message}
+        for one in found
+    ]
+    ids = [one.id for one in found if isinstance(one, Task)]
+    return written(service, {"task_ids": ids, "results": results}, f"{len(ids)} tasks submitted")
+
+
+async def pulled(service: HttpService, principal: Principal, node_id: str, raw: bytes) -> bytes:
+    """The answer to `pull`. Raises as that is answered."""
+    worker = service.workers.get(node_id)
+    if not worker.reports_to(principal):
+        raise Forbidden(f"The node '{node_id}' was registered with another key.")
+    body = read(_pull, raw)
+    if worker.mode is not WorkerMode.PULL:
+        raise InvalidRequest("This node is pushed to: register it with mode pull.", details={"field": "mode"})
+    if not 1 <= body.limit <= 1_000 or not 0 <= body.wait <= LONGEST_WAIT:
+        raise InvalidRequest(f"limit from 1 to 1000, wait from 0 to {LONGEST_WAIT:g}")
+    service.workers.alive(node_id)
+    if body.running is not None:
+        await service.tasks.confirm(node_id, body.running)
+    tasks = await service.tasks.pull(node_id, body.limit, body.wait)
+    service.workers.alive(node_id)
+    return written(service, {"tasks": [wire(task) for task in tasks]})
+
+
+async def reported(service: HttpService, principal: Principal, task_id: str, raw: bytes) -> bytes:
+    """The answer to `report`. Raises as that is answered."""
+    told = _told(service, principal, task_id, read(_report, raw))
+    task: Task = await service.tasks.reporting.report(told.task_id, told.attempt, told.node, told.report)
+    _heard(service, told)
+    return written(service, {"task_id": task.id, "status": VALUES[task.state]}, "Result recorded")
+
+
+async def reported_many(service: HttpService, principal: Principal, raw: bytes) -> bytes:
+    """The answer to `report_many`. Raises as that is answered."""
+    body = read(_reports, raw)
+    results: list[dict[str, Any]] = [{}] * len(body.results)
+    places: list[int] = []
+    told: list[Told] = []
+    checked: set[str] = set()
+    for place, one in enumerate(body.results):
+        try:
+            told.append(_told(service, principal, one.task_id or "", one, checked))
+            places.append(place)
+        except OrchestratorError as error:
+            results[place] = _answered(one.task_id, error)
+    heard: dict[str, Told] = {}
+    for place, said, found in zip(places, told, await service.tasks.reporting.report_many(told), strict=True):
+        results[place] = _answered(said.task_id, found)
+        if isinstance(found, Task):
+            heard[said.node] = said
+    for said in heard.values():
+        _heard(service, said)
+    return written(service, {"results": results})
+
+
+def _answered(task_id: str | None, found: Task | OrchestratorError) -> dict[str, Any]:
+    if isinstance(found, Task):
+        return {"success": True, "task_id": found.id, "status": VALUES[found.state]}
+    return {"success": False, "task_id": task_id, "error": found.message, "code": found.code}
+
+
+def _told(
+    service: HttpService, principal: Principal, task_id: str, body: ReportBody, checked: set[str] | None = None
+) -> Told:
+    """`checked` are nodes for which the principal may speak. Raises InvalidRequest, Forbidden."""
+    if not task_id:
+        raise InvalidRequest("task_id is required")
+    node = body.node_id or ""
+    if checked is None or node not in checked:
+        check_node(service, principal, node)
+    if checked is not None:
+        checked.add(node)
+    found = as_report(body)
+    if found is None and body.status not in ("running", "started", "active"):
+        raise InvalidRequest("status: completed, failed, released or running", details={"field": "status"})
+    return Told(task_id, body.attempt, node, found)
+
+
+def _heard(service: HttpService, told: Told) -> None:
+    """Who reports is alive."""
+    if told.node:
+        service.workers.alive(told.node)
+
+
+def check_node(service: HttpService, principal: Principal, node: str) -> None:
+    """Raises Forbidden for who may not speak for the node."""
+    worker = service.workers.all().get(node)
+    if worker is not None and not worker.reports_to(principal):
+        raise Forbidden(f"The node '{node}' was registered with another key.")
+
+
+def read(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
+    """A body. Raises InvalidRequest."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(str(error)) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise InvalidRequest("The body is not JSON.") from None
