@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from benchmarks.tasks_flow import Flow, Shape, asked, fill, middle, pushed, run
 from benchmarks.tasks_service import CAPABILITY, FailedError, TaskService, WorkerNodes
@@ -147,8 +148,7 @@ def _first_task(stubs: WorkerNodes) -> int:
 
 
 def nodes(folder: Path, create: Callable[[], str], sizes: Sizes, say: Say) -> dict[int, Flow]:
-    """The same tasks with the same number of slots on more and more nodes, by turns: the machine is quicker at one
-    moment than at another."""
+    """The same tasks with the same number of slots on more and more nodes, by turns."""
     with ExitStack() as stack:
         services = {
             count: stack.enter_context(pushed(folder / f"nodes-{count}", create(), count, max(SLOTS // count, 1)))[0]
@@ -156,19 +156,23 @@ def nodes(folder: Path, create: Callable[[], str], sizes: Sizes, say: Say) -> di
         }
         for service in services.values():
             run(service, Shape(sizes.tasks // 2, clients=sizes.clients))
-        found = _by_turns(sizes.rounds, services, lambda count: Shape(sizes.tasks, clients=sizes.clients))
+        found = _by_turns(sizes, services, lambda count: Shape(sizes.tasks // 2, clients=sizes.clients))
     for count, flow in found.items():
         say(f"{count:,} nodes: {flow.rate:,.0f} tasks/s")
     return found
 
 
-def _by_turns(rounds: int, services: Mapping[int, TaskService], shape: Callable[[int], Shape]) -> dict[int, Flow]:
-    """The middle flow of each size."""
-    flows: dict[int, list[Flow]] = {size: [] for size in services}
-    for _ in range(rounds):
-        for size, service in services.items():
-            flows[size].append(run(service, shape(size)))
-    return {size: middle(those) for size, those in flows.items()}
+def _by_turns(sizes: Sizes, services: Mapping[int, TaskService], shape: Callable[[int], Shape]) -> dict[int, Flow]:
+    """One flow of each size, all of one round: of that in which the last size cost, in terms of the first, what it did
+    in the middle of all rounds. Flows of one round are seconds apart, and the machine is quicker at one moment than at
+    another."""
+    found = [
+        {size: run(service, shape(size)) for size, service in services.items()} for _ in range(2 * sizes.rounds + 1)
+    ]
+    first, *_, last = services
+    costs = [flows[last].cost_us / flows[first].cost_us for flows in found]
+    wanted = median(costs)
+    return min(zip(costs, found, strict=True), key=lambda one: abs(one[0] - wanted))[1]
 
 
 def classes(folder: Path, url: str, sizes: Sizes, say: Say) -> dict[int, Flow]:
@@ -182,9 +186,9 @@ def classes(folder: Path, url: str, sizes: Sizes, say: Say) -> dict[int, Flow]:
         service.register(stubs.ports, SLOTS // NODES, tenths)
         run(service, Shape(sizes.tasks // 2, clients=sizes.clients))
         found = _by_turns(
-            sizes.rounds,
+            sizes,
             dict.fromkeys((1, CLASSES), service),
-            lambda count: Shape(sizes.tasks, clients=sizes.clients, classes=count),
+            lambda count: Shape(sizes.tasks // 2, clients=sizes.clients, classes=count),
         )
     finally:
         service.stop()

@@ -1,8 +1,9 @@
-"""The calls that every task makes, and every part of a file, past the framework: looking a path up among hundreds of
-routes and resolving its dependencies costs more than all that the route itself does.
+"""The calls that every task makes, those that a console repeats, and every part of a file, past the framework: looking
+a path up among hundreds of routes and resolving its dependencies costs more than all that the route itself does.
 
-What is called is the route's own function, with the permission that it declares; the framework still has the routes,
-for the OpenAPI document and for whatever is not found here.
+What is called is the route's own function, with the permission that it declares and with the values that the framework
+reads from the query; the framework still has the routes, for the OpenAPI document, for whatever is not found here and
+for queries that are refused.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from re import Pattern
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.dependencies.utils import request_params_to_args
 from fastapi.routing import APIRoute
 
 from orchestrator.domain.errors import OrchestratorError
@@ -21,7 +23,16 @@ from orchestrator.entrypoints.http.permission import Requires, requirement
 from orchestrator.entrypoints.http.tasks import node_tasks, tasks
 from orchestrator.entrypoints.http.tasks.envelope import below_v1
 
-HOT = (tasks.submit, tasks.submit_batch, node_tasks.report, node_tasks.report_many, node_tasks.pull, content.content)
+HOT = (
+    tasks.submit,
+    tasks.submit_batch,
+    tasks.list_tasks,
+    tasks.get_task,
+    node_tasks.report,
+    node_tasks.report_many,
+    node_tasks.pull,
+    content.content,
+)
 Found = tuple[APIRoute, Requires]
 
 
@@ -32,6 +43,7 @@ class HotRoutes:
         self._app = app
         self._plain: dict[tuple[str, str], Found] = {}  # by method and path
         self._patterns: dict[str, list[tuple[Pattern[str], Found]]] = {}  # by method
+        self._words = {route.path for route in app.routes if isinstance(route, APIRoute) and "{" not in route.path}
         for route in (*tasks.router.routes, *node_tasks.router.routes, *content.router.routes):
             wanted = requirement(route)
             if not isinstance(route, APIRoute) or wanted is None or route.endpoint not in HOT:
@@ -50,8 +62,12 @@ class HotRoutes:
         route, wanted, values = found
         scope["app"], scope["route"] = self._app, route
         request = Request(scope, receive)
+        asked, errors = request_params_to_args(route.dependant.query_params, request.query_params)
+        if errors:
+            await self._app(scope, receive, send)
+            return
         try:
-            answer = await route.endpoint(request, **values, principal=await wanted(request))
+            answer = await route.endpoint(request, **values, **asked, principal=await wanted(request))
         except OrchestratorError as error:
             answer = failure.answer(request, error)
         except Exception as error:  # noqa: BLE001 - process edge: logged whole
@@ -64,6 +80,8 @@ class HotRoutes:
         plain = self._plain.get((method, path))
         if plain is not None:
             return *plain, {}
+        if path in self._words:  # another route's, though a name could be there
+            return None
         for pattern, found in self._patterns.get(method, ()):
             match = pattern.match(path)
             if match is not None:

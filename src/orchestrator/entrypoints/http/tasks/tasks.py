@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -87,16 +88,15 @@ async def list_tasks(
     tasks = service_of(request).tasks
     wanted = states_of(status)
     groups = [wanted] if wanted else list(LISTS.values())
-    pages = [
-        await tasks.page(TaskQuery(group, task_type, node_id, submitted_by, before, limit, offset)) for group in groups
-    ]
+    queries = [TaskQuery(group, task_type, node_id, submitted_by, before, limit, offset) for group in groups]
+    counts, pages = await asyncio.gather(tasks.counts(), asyncio.gather(*map(tasks.page, queries)))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in LISTS}
     for task in (task for page in pages for task in page):
         found[list_of(task)].append(item(task))
     full = wanted and len(pages[0]) == limit
     named = {
         "tasks": found,
-        "summary": summary(await tasks.counts()),
+        "summary": summary(counts),
         "limit": limit,
         "offset": offset,
         "next": pages[0][-1].spec.seq if full else None,
