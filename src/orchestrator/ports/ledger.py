@@ -57,7 +57,7 @@ class News(Protocol):
 
     number: int  # that they are written under; 0: they are not
 
-    def of(self, verdicts: Sequence[Verdict]) -> EventBatch | None:
+    def of(self, verdicts: list[Verdict]) -> EventBatch | None:
         """Those of the changes that are made. Called by any thread, and again when other changes are made than was
         expected: what the last call gave is written."""
 

@@ -137,17 +137,19 @@ class Scheduler:
     def begin(self, task: Task, listener: Listener) -> None:
         """A new task; `listener` hears when it is durable. After StorageUnavailable it may have been taken in, or
         not."""
+        if task.spec.id in self.tasks:  # perhaps not durable yet: the answer comes behind it
+            self._repeat(task, listener)
+            return
+        self._writer.put(_Begun(self, task, listener))
+        self._keep(task)
 
+    def _repeat(self, task: Task, listener: Listener) -> None:
         def repeated(answer: Answer) -> None:
             if answer is DONE:  # the one before was not written after all
                 self.doubtful.add(task.spec.id)
             listener.hear(answer)
 
-        if task.spec.id in self.tasks:  # perhaps not durable yet: the answer comes behind it
-            self._writer.put(CallbackWrite(task, repeated, insists=False))
-            return
-        self._writer.put(_Begun(self, task, listener))
-        self._keep(task)
+        self._writer.put(CallbackWrite(task, repeated, insists=False))
 
     def begun(self, task: Task, answer: Answer) -> None:
         """What became of the writing of a new task."""
@@ -401,9 +403,8 @@ class Scheduler:
 
     def _tell(self, new: Task, old: Task | None) -> None:
         """The change is durable: now the world may hear of it."""
-        seat = self.seats.by_id.get(new.node)
         if new.state is ASSIGNED:
-            latest = self.tasks.get(new.id)
+            seat, latest = self.seats.by_id.get(new.node), self.tasks.get(new.spec.id)
             if seat is not None and latest is not None and latest.attempt == new.attempt and latest.state in ACTIVE:
                 self._carrier.deliver(seat.worker, new)
         elif old is not None and old.state in ACTIVE and new.state not in ACTIVE:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from orchestrator.domain.errors import OrchestratorError, StorageUnavailable
@@ -84,13 +84,13 @@ class _News:
 
     __slots__ = ("_at", "_batch", "number", "records")
 
-    def __init__(self, batch: Sequence[Write], at: float) -> None:
+    def __init__(self, batch: list[Write], at: float) -> None:
         self.number = 0
         self.records: list[Record] = []
         self._batch = batch
         self._at = at
 
-    def of(self, verdicts: Sequence[Verdict]) -> EventBatch | None:
+    def of(self, verdicts: list[Verdict]) -> EventBatch | None:
         self.records = _records(self._batch, verdicts, self._at)
         return EventBatch(0, self._at, len(self.records), packed(self.records)) if self.records else None
 
@@ -100,7 +100,7 @@ class _Written:
 
     __slots__ = ("batch", "news", "verdicts")
 
-    def __init__(self, batch: Sequence[Write], verdicts: Sequence[Verdict], news: _News | None) -> None:
+    def __init__(self, batch: list[Write], verdicts: list[Verdict], news: _News | None) -> None:
         self.batch = batch
         self.verdicts = verdicts
         self.news = news
@@ -158,7 +158,7 @@ class Writer:
             self._more.clear()
         return batch
 
-    def _news(self, batch: Sequence[Write], last: _Written | None) -> _News | None:
+    def _news(self, batch: list[Write], last: _Written | None) -> _News | None:
         """What is told with the batch; nothing while `last` has news that do not go that way, and are not told yet."""
         outbox = self._outbox
         if outbox is None or not outbox.rides() or (last is not None and last.news is None):
@@ -180,9 +180,9 @@ class Writer:
     def _tell(self, written: _Written) -> None:
         self._end(written.batch, written.verdicts, written.news)
 
-    def _end(self, batch: Sequence[Write], verdicts: Sequence[Verdict], news: _News | None = None) -> None:
-        for one, verdict in zip(batch, verdicts, strict=True):
-            _tell(one, verdict)
+    def _end(self, batch: list[Write], verdicts: list[Verdict], news: _News | None = None) -> None:
+        for place, one in enumerate(batch):
+            _tell(one, verdicts[place])
         outbox = self._outbox
         if outbox is None or not batch:
             return
@@ -230,10 +230,10 @@ class Writer:
             left = []
 
 
-def _records(batch: Sequence[Write], verdicts: Sequence[Verdict], at: float) -> list[Record]:
+def _records(batch: list[Write], verdicts: list[Verdict], at: float) -> list[Record]:
     found: list[Record] = []
-    for one, verdict in zip(batch, verdicts, strict=True):
-        record = task_record(one.task, one.old, at) if verdict is DONE else None
+    for place, one in enumerate(batch):
+        record = task_record(one.task, one.old, at) if verdicts[place] is DONE else None
         if record is not None:
             found.append(record)
     return found

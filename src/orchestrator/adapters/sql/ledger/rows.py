@@ -174,11 +174,11 @@ def keys_of(rows: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
     return [(principal, key) for principal, text in rows if (key := _spec.decode(text).key)]
 
 
-def deltas(changes: Sequence[Change], verdicts: Sequence[Verdict]) -> list[tuple[str, int, int]]:
+def deltas(changes: Sequence[Change], verdicts: list[Verdict]) -> list[tuple[str, int, int]]:
     """What the written changes add to the counts: state, tasks in it now, tasks that ended in it."""
     moves: dict[tuple[TaskState | None, TaskState], int] = {}  # there are few kinds of them
-    for change, verdict in zip(changes, verdicts, strict=True):
-        if verdict is DONE:
+    for place, change in enumerate(changes):
+        if verdicts[place] is DONE:
             move = change.before, change.task.state
             moves[move] = moves.get(move, 0) + 1
     now: Counter[TaskState] = Counter()

@@ -4,7 +4,7 @@ one after the other where some cannot."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +37,7 @@ INSERT INTO tasks ({", ".join(ALL)}) SELECT {", ".join(FIXED)}, {", ".join("?" *
 FROM tasks_finished WHERE id = ? AND version = ? AND state = ?"""  # noqa: S608
 REMOVE_FINISHED = "DELETE FROM tasks_finished WHERE id = ?"
 Row = tuple[Any, ...]
+HELD = 3  # values of `_held`
 
 
 def _values(width: int, rows: int) -> str:
@@ -91,30 +92,36 @@ def _remove(rows: int) -> str:
 def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> list[Step] | None:
     """The steps of a transaction that makes all of the changes, if all of them can be made; None when it must be found
     out which of them can. `merged` is what `chained` makes of the changes."""
-    adds: list[Row] = []
-    finishes: list[Row] = []
-    moves: list[Row] = []
+    adds: list[Any] = []
+    finishes: list[Any] = []
+    moves: list[Any] = []
+    removed: list[Any] = []
     steps: list[Step] = []
     for change in merged:
         task = change.task
         if change.expected == 0:
             if task.state in FINISHED:
                 return None
-            adds.append((*fixed(task), *moving(task)))
+            adds += fixed(task)
+            adds += moving(task)
             if task.spec.idempotency_key:
                 steps.append((ADD_KEY, _key(task), 1))
         elif change.before is None or change.before in FINISHED:
             return None
         elif task.state in FINISHED:
-            finishes.append((*moving(task), *ending(task), *_held(change)))
+            finishes += moving(task)
+            finishes += ending(task)
+            finishes += _held(change)
+            removed.append(task.spec.id)
         else:
-            moves.append((*moving(task), *_held(change)))
+            moves += moving(task)
+            moves += _held(change)
     if len({change.task.spec.id for change in merged}) < len(merged):
         return None
-    steps += _steps(_add, adds)
-    steps += _steps(_finish, finishes)
-    steps += _steps(_remove, [row[-3:-2] for row in finishes])
-    steps += _steps(_change, moves)
+    steps += _steps(_add, len(ALL), adds)
+    steps += _steps(_finish, len(ENDED) - len(FIXED) + HELD, finishes)
+    steps += _steps(_remove, 1, removed)
+    steps += _steps(_change, len(MOVING) + HELD, moves)
     counted = deltas(changes, [DONE] * len(changes))
     if counted:
         steps.append((count(len(counted)), _flat(counted), None))
@@ -141,21 +148,19 @@ def write_each(
     return verdicts
 
 
-def _steps(statement: Callable[[int], str], rows: Sequence[Row]) -> list[Step]:
-    """What writes the rows, and all of them."""
-    return [(statement(len(part)), _flat(part), len(part)) for part in _parts(rows)]
+def _steps(statement: Callable[[int], str], width: int, values: list[Any]) -> list[Step]:
+    """What writes the rows, and all of them: each has so many of the values."""
+    steps: list[Step] = []
+    start = 0
+    for size in SIZES:
+        while len(values) - start >= size * width:
+            steps.append((statement(size), values[start : start + size * width], size))
+            start += size * width
+    return steps
 
 
 def _flat(rows: Sequence[Row]) -> list[Any]:
     return [value for row in rows for value in row]
-
-
-def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    start = 0
-    for size in SIZES:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
 
 
 def _write_one(cursor: sqlite3.Cursor, change: Change) -> Verdict:
