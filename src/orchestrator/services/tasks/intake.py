@@ -36,11 +36,12 @@ Taken = Callable[[Task | OrchestratorError, bool], None]
 class _Arrival(Listener):
     """A task that a client waits for."""
 
-    __slots__ = ("_alarm", "_body", "_intake", "_taken", "_task", "_told")
+    __slots__ = ("_alarm", "_intake", "_named", "_taken", "_task", "_told")
 
-    def __init__(self, intake: Intake, body: TaskBody, task: Task, taken: Taken, alarms: Alarms) -> None:
+    def __init__(self, intake: Intake, named: bool, task: Task, taken: Taken, alarms: Alarms) -> None:
+        """`named`: the client chose the task's id."""
         self._intake = intake
-        self._body = body
+        self._named = named
         self._task = task
         self._taken = taken
         self._told = False
@@ -54,7 +55,7 @@ class _Arrival(Listener):
         if answer is DONE:
             self._taken(self._task, True)
         else:
-            self._intake.settle(self._body, self._task.spec, answer, self._taken)
+            self._intake.settle(self._named, self._task.spec, answer, self._taken)
 
     def late(self) -> None:
         self._told = True
@@ -101,20 +102,20 @@ class _Batch:
 class _Member(Listener):
     """One of them."""
 
-    __slots__ = ("_batch", "_body", "_intake", "_place", "_task")
+    __slots__ = ("_batch", "_intake", "_named", "_place", "_task")
 
-    def __init__(self, intake: Intake, batch: _Batch, place: int, body: TaskBody, task: Task) -> None:
+    def __init__(self, intake: Intake, batch: _Batch, place: int, named: bool, task: Task) -> None:
         self._intake = intake
         self._batch = batch
         self._place = place
-        self._body = body
+        self._named = named
         self._task = task
 
     def hear(self, answer: Answer) -> None:
         if answer is DONE:
             self._batch.put(self._place, self._task)
         else:
-            self._intake.settle(self._body, self._task.spec, answer, self._batch.taker(self._place))
+            self._intake.settle(self._named, self._task.spec, answer, self._batch.taker(self._place))
 
 
 class Intake:
@@ -134,23 +135,24 @@ class Intake:
         """A durable task, and whether it is new: one that was submitted before, with the same id or idempotency key
         and the same content, is returned as it is. Raises InvalidRequest, Conflict, ShuttingDown and
         StorageUnavailable."""
-        return await self._submit(body, self._spec(body, principal, key))
+        return await self._submit(body.task_id is not None, self._spec(body, principal, key))
 
     def begin(self, body: TaskBody, principal: str, key: str, taken: Taken) -> None:
         """The same without a coroutine, for a task that waits for no other: `taken` gets the task, or the error, and
         whether it is new. Raises InvalidRequest, ShuttingDown."""
-        spec = self._spec(body, principal, key)
+        spec, named = self._spec(body, principal, key), body.task_id is not None
         if spec.dependencies:
-            self._spawn(self._slowly(self._submit(body, spec), taken))
+            self._spawn(self._slowly(self._submit(named, spec), taken))
             return
         task = self._new(spec)
-        self._scheduler.begin(task, _Arrival(self, body, task, taken, self._alarms))
+        self._scheduler.begin(task, _Arrival(self, named, task, taken, self._alarms))
 
-    async def submit_many(
+    def submit_many(
         self, bodies: Sequence[TaskBody | OrchestratorError], principal: str = ""
-    ) -> list[Task | OrchestratorError]:
+    ) -> Coroutine[Any, Any, list[Task | OrchestratorError]]:
         """The same for many, in one transaction; what is wrong with one does not touch the others. A task may depend
-        on one that comes before it."""
+        on one that comes before it. They are on their way when this returns, and nothing of `bodies` is kept; who
+        awaits what it returns hears what became of them."""
         batch = _Batch(len(bodies))
         for place, body in enumerate(bodies):
             if isinstance(body, OrchestratorError):
@@ -161,28 +163,38 @@ class Intake:
             except OrchestratorError as error:
                 batch.put(place, error)
                 continue
+            named = body.task_id is not None
             if spec.dependencies:
-                self._spawn(self._slowly(self._submit(body, spec), batch.taker(place)))
+                self._spawn(self._slowly(self._submit(named, spec), batch.taker(place)))
             else:
                 task = self._new(spec)
-                self._scheduler.begin(task, _Member(self, batch, place, body, task))
-        return await batch.all(self._alarms)
+                self._scheduler.begin(task, _Member(self, batch, place, named, task))
+        return batch.all(self._alarms)
 
-    def settle(self, body: TaskBody, spec: TaskSpec, answer: Answer, taken: Taken) -> None:
+    def settle(self, named: bool, spec: TaskSpec, answer: Answer, taken: Taken) -> None:
         """A task was not written: `taken` gets what becomes of it."""
-        self._spawn(self._slowly(self._settle(body, spec, answer), taken))
+        self._spawn(self._slowly(self._settle(named, spec, answer), taken))
 
     def _new(self, spec: TaskSpec) -> Task:
         return lifecycle.submitted(spec, self._scheduler.owner, NOBODY, self._clock.epoch)
 
     def _spec(self, body: TaskBody, principal: str, key: str) -> TaskSpec:
-        if self._scheduler.paused:
-            raise ShuttingDown("Orchestrator not started", details={"code": "ORCHESTRATOR_NOT_STARTED"})
+        self._check_started()
         now = self._clock.wall()
         numbers = self._numbers
         return spec_of(body, numbers.id(now), numbers.seq(now), now, principal, key, self.defaults)
 
-    async def _submit(self, body: TaskBody, spec: TaskSpec) -> tuple[Task, bool]:
+    def _drawn_anew(self, spec: TaskSpec) -> TaskSpec:
+        """The same under another id."""
+        self._check_started()
+        now = self._clock.wall()
+        return spec.replace(id=self._numbers.id(now), seq=self._numbers.seq(now), created_at=now)
+
+    def _check_started(self) -> None:
+        if self._scheduler.paused:
+            raise ShuttingDown("Orchestrator not started", details={"code": "ORCHESTRATOR_NOT_STARTED"})
+
+    async def _submit(self, named: bool, spec: TaskSpec) -> tuple[Task, bool]:
         for _ in range(DRAWS):
             task = lifecycle.submitted(spec, self._scheduler.owner, await self._unfinished(spec), self._clock.epoch)
             try:
@@ -192,27 +204,27 @@ class Intake:
                 raise StorageUnavailable(_LATE) from None
             if verdict is DONE:
                 return task, True
-            there = await self._same(body, spec)
+            there = await self._same(named, spec)
             if there is not None:
                 return there, False
-            spec = self._spec(body, spec.principal, spec.idempotency_key)
+            spec = self._drawn_anew(spec)
         raise StorageUnavailable("no free task id was drawn")
 
-    async def _settle(self, body: TaskBody, spec: TaskSpec, answer: Answer) -> tuple[Task, bool]:
+    async def _settle(self, named: bool, spec: TaskSpec, answer: Answer) -> tuple[Task, bool]:
         """What became of a task that was not written."""
         if isinstance(answer, OrchestratorError):
             raise answer
-        there = await self._same(body, spec)
+        there = await self._same(named, spec)
         if there is not None:
             return there, False
-        return await self._submit(body, self._spec(body, spec.principal, spec.idempotency_key))
+        return await self._submit(named, self._drawn_anew(spec))
 
-    async def _same(self, body: TaskBody, spec: TaskSpec) -> Task | None:
+    async def _same(self, named: bool, spec: TaskSpec) -> Task | None:
         """The task that was submitted before; None when only the id that was drawn is taken. Raises Conflict."""
         there = await self._there(spec)
         if there is not None and same(there.spec, spec):
             return there
-        if body.task_id is not None or there is None or there.id != spec.id:
+        if named or there is None or there.id != spec.id:
             what = "task_id" if there is not None and there.id == spec.id else "idempotency key"
             raise Conflict(f"another task with this {what} exists", details={"task_id": there.id if there else ""})
         return None

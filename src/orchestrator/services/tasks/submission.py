@@ -26,7 +26,8 @@ MAX_KNOWN = 1_000  # bytes of requirements that are remembered with what they me
 RESERVED = frozenset({"failed", "batch", "bulk", "types", "results"})  # words of the routes below /tasks
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,199}\Z")
 T = TypeVar("T")
-_EMPTY = (b"null", b"")
+_NO_FIELDS = b"{}"
+_EMPTY = (_NO_FIELDS, b"null", b"")
 _STANDARD = Backoff()
 
 
@@ -92,11 +93,13 @@ def spec_of(
         if not _ID.match(body.task_id) or body.task_id in RESERVED:
             raise InvalidRequest("task_id: letters, digits and ._:~- only, at most 200, and no word of a route")
         task_id = body.task_id
-    requirements = bytes(body.requirements) or b"{}"
+    requirements = bytes(body.requirements) or _NO_FIELDS
+    known = _known_class if len(requirements) <= MAX_KNOWN else _class
+    of, requirements = known(body.task_type, requirements)
     return TaskSpec(
         id=task_id,
         seq=seq,
-        of=(_known_class if len(requirements) <= MAX_KNOWN else _class)(body.task_type, requirements),
+        of=of,
         created_at=now,
         priority=_priority(body.priority),
         input=bytes(body.input_data) or b"null",
@@ -136,8 +139,9 @@ def _decoded(decode: Callable[[bytes], T], body: bytes | msgspec.Raw) -> T:
         raise InvalidRequest("the body is not valid JSON") from None
 
 
-def _class(task_type: str, requirements: bytes) -> TaskClass:
-    return TaskClass(_short("task_type", task_type), _read_requirements(requirements))
+def _class(task_type: str, requirements: bytes) -> tuple[TaskClass, bytes]:
+    """The class, and what it was read from."""
+    return TaskClass(_short("task_type", task_type), _read_requirements(requirements)), requirements
 
 
 # Tasks have few classes: most need not be read again, and equal ones are one object.
@@ -222,7 +226,7 @@ def _dependencies(given: list[str], task_id: str) -> tuple[str, ...]:
 def _mapping(field: str, raw: msgspec.Raw) -> bytes:
     found = bytes(raw)
     if found in _EMPTY:
-        return b"{}"
+        return _NO_FIELDS
     if not found.lstrip().startswith(b"{"):
         raise InvalidRequest(f"{field}: an object")
     return found

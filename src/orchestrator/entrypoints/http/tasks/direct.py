@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any
 
 import msgspec
 
@@ -22,7 +21,7 @@ from orchestrator.entrypoints.http.guard import SECURITY_HEADERS
 from orchestrator.entrypoints.http.plane import Client, DirectCall
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks.envelope import JSON, PREFIX, refusal, submitted
-from orchestrator.entrypoints.http.tasks.work import pulled, reported, reported_many, taken_many
+from orchestrator.entrypoints.http.tasks.work import Answer, pulled, reported, reported_many, taken_many
 from orchestrator.services.tasks.submission import read_task
 
 _HEADERS = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % pair for pair in SECURITY_HEADERS)
@@ -33,7 +32,7 @@ _below_v1 = f"{PREFIX}/".encode()
 _named = re.compile(
     rb"%b(?:nodes/([A-Za-z0-9._~-]+)/tasks/pull|tasks/([A-Za-z0-9._:~-]+)/result)" % re.escape(_below_v1)
 ).fullmatch
-Work = Callable[[HttpService, Principal, bytes], Coroutine[Any, Any, bytes]]
+Work = Callable[[HttpService, Principal, bytes], Answer]
 
 
 class _Call:
@@ -99,20 +98,27 @@ class DirectWork(_Call):
     def __init__(
         self, service: HttpService, path: str, permission: Permission, work: Work, running: set[asyncio.Task[None]]
     ) -> None:
-        """`work` gives the body of the answer; `running` keeps what is under way."""
+        """`work` begins with it at once and gives the body of the answer; `running` keeps what is under way."""
         super().__init__(service, path, permission)
         self._work = work
         self._running = running
 
     def serve(self, client: Client, headers: Mapping[bytes, bytes], principal: Principal, body: bytes) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(client, principal, body))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def _serve(self, client: Client, principal: Principal, body: bytes) -> None:
         begun = perf_counter()
         try:
-            answer = await self._work(self._service, principal, body)
+            working = self._work(self._service, principal, body)
+        except OrchestratorError as error:
+            self.refuse(client, error, begun)
+        except Exception:  # noqa: BLE001 - process edge: nothing above this catches it
+            self.broken(client, begun)
+        else:
+            task = asyncio.get_running_loop().create_task(self._serve(client, working, begun))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _serve(self, client: Client, working: Answer, begun: float) -> None:
+        try:
+            answer = await working
         except OrchestratorError as error:
             self.refuse(client, error, begun)
         except Exception:  # noqa: BLE001 - process edge: nothing above this catches it
@@ -145,13 +151,13 @@ class Calls:
         if node is not None:
             node_id = node.decode()
 
-            def pull(service: HttpService, principal: Principal, raw: bytes) -> Coroutine[Any, Any, bytes]:
+            def pull(service: HttpService, principal: Principal, raw: bytes) -> Answer:
                 return pulled(service, principal, node_id, raw or b"{}")
 
             return self._made("nodes/{node_id}/tasks/pull", Permission.NODES_REPORT, pull)
         task_id = (task or b"").decode()
 
-        def report(service: HttpService, principal: Principal, raw: bytes) -> Coroutine[Any, Any, bytes]:
+        def report(service: HttpService, principal: Principal, raw: bytes) -> Answer:
             return reported(service, principal, task_id, raw)
 
         return self._made("tasks/{task_id}/result", Permission.NODES_REPORT, report)
