@@ -16,7 +16,7 @@ from orchestrator.ports.event_log import EventBatch
 from orchestrator.ports.ledger import Ledger, Verdict
 from orchestrator.services.tasks.events import Record, packed, task_record
 
-AT_ONCE = 1_000  # changes in one transaction
+AT_ONCE = 3_000  # changes in one transaction
 MANY = 32  # changes that take longer to tell of than it takes to have the next ones written
 LONGEST_PAUSE = 5.0  # seconds between two tries to reach the ledger
 DONE: Final = Verdict.DONE  # an enum's member costs a call where it is looked up by the class
