@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -117,6 +118,36 @@ async def test_many_are_told_while_the_next_are_written() -> None:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_of_much_a_part_is_written_and_of_each_task_all() -> None:
+    ledger, heard = Held(), list[tuple[str, Answer]]()
+    writer = Writer(ledger)
+    running = asyncio.create_task(writer.run())
+
+    def put(name: str) -> None:
+        writer.put(CallbackWrite(queued(name), lambda answer: heard.append((name, answer))))
+
+    names = [f"b{number}" for number in range(10 * MANY)]
+    try:
+        for number in range(MANY):
+            put(f"a{number}")
+        await asyncio.wait_for(ledger.begun.get(), 5)
+        for half in (names[: 5 * MANY], names[5 * MANY :]):
+            for name in (*half, *half):  # a second change of the same task; that it comes to nothing is of no matter
+                put(name)
+        parts: list[list[str]] = []
+        while sum(map(len, parts)) < 2 * len(names):
+            ledger.may.release()
+            parts.append(await asyncio.wait_for(ledger.begun.get(), 5))
+        ledger.may.release()
+        await asyncio.wait_for(writer.drained(), 5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert len(parts) > 1
+    assert {count for part in parts for count in Counter(part).values()} == {2}
+    assert [answer for name, answer in heard if name == names[-1]] == [Verdict.DONE, Verdict.EXISTS]
 
 
 async def test_few_are_told_before_the_next_are_written() -> None:

@@ -143,7 +143,9 @@ class Writer:
     async def _write_before_telling(self, last: _Written) -> _Written:
         """Tells of `last` while the ledger is at work on what comes after it: to tell of hundreds of changes takes as
         long as to write them."""
-        batch = self._take()
+        # Of much only a part, or the ledger and who tells would wait for each other by turns: what comes of many that
+        # are told is many again.
+        batch = self._take((len(self._waiting) + len(last.batch)) // 2 + MANY)
         writing = asyncio.ensure_future(self._write(batch, self._news(batch, last)))
         try:
             await asyncio.sleep(0)  # the ledger has it now
@@ -152,9 +154,23 @@ class Writer:
         finally:
             writing.cancel()
 
-    def _take(self) -> list[Write]:
-        batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-        if not self._waiting:
+    def _take(self, most: int = AT_ONCE) -> list[Write]:
+        """The first of what waits, and all that waits of the same tasks: it is written as one change."""
+        waiting = self._waiting
+        most = min(most, AT_ONCE)
+        if len(waiting) <= most:
+            batch, self._waiting = waiting, []
+            self._more.clear()
+            return batch
+        batch, rest = waiting[:most], []
+        tasks = {one.task.spec.id for one in batch}
+        for one in waiting[most:]:
+            if one.task.spec.id in tasks:
+                batch.append(one)
+            else:
+                rest.append(one)
+        self._waiting = rest
+        if not rest:
             self._more.clear()
         return batch
 
