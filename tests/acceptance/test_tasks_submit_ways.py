@@ -3,6 +3,7 @@ the same."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ PLAIN = {"Content-Type": "text/plain"}
 TASK = b'{"task_type": "work", "requirements": {"capabilities": ["pull"]}'
 DONE = b'{"status": "completed", "result_data": 7, "node_id": "puller", "attempt": 1'
 BATCH, RESULTS, PULL = "tasks/batch", "tasks/results", "nodes/puller/tasks/pull"
+WAYS = ("", "?by=route")
 Call = tuple[str, bytes, dict[str, str], int]
 # In this order: what a task becomes is part of what is answered.
 CALLS: tuple[Call, ...] = (
@@ -90,35 +92,25 @@ CALLS: tuple[Call, ...] = (
     ],
 )
 async def test_both_ways_say_the_same(body: bytes, headers: dict[str, str], status: int, tmp_path: Path) -> None:
-    sent = {"Content-Type": "application/json", "Authorization": f"Bearer {ROOT_KEY}", **headers}
-    told = []
-    for query in ("", "?by=route"):
-        folder = tmp_path / (query.strip("?") or "direct")
-        folder.mkdir()
-        async with (
-            running_service({**UNLIMITED, "auth": AUTH}, folder) as running,
-            httpx2.AsyncClient(base_url=running.url, timeout=20) as client,
-        ):
-            answer = await client.post(f"/api/v1/tasks{query}", content=body, headers=sent)
-            assert answer.status_code == status, answer.text
-            found = answer.json()
-            assert found.pop("timestamp")
-            told.append((found, sorted(answer.headers)))
-    assert told[0] == told[1]
+    direct, route = [await told([("tasks", body, headers, status)], query, tmp_path) for query in WAYS]
+    assert direct == route
 
 
 async def test_both_ways_answer_what_nodes_ask_and_report_the_same(tmp_path: Path) -> None:
-    told = []
-    for query in ("", "?by=route"):
-        folder = tmp_path / (query.strip("?") or "direct")
-        folder.mkdir()
-        async with (
-            running_service({**UNLIMITED, "auth": AUTH}, folder) as running,
-            httpx2.AsyncClient(base_url=running.url, timeout=20) as client,
-        ):
-            told.append([await said(client, call, query) for call in CALLS])
-    for call, direct, route in zip(CALLS, *told, strict=True):
-        assert direct == route, call
+    direct, route = [await told(CALLS, query, tmp_path) for query in WAYS]
+    for call, one, other in zip(CALLS, direct, route, strict=True):
+        assert one == other, call
+
+
+async def told(calls: Sequence[Call], query: str, tmp_path: Path) -> list[tuple[Any, list[str]]]:
+    """What a new service answers, one call after the other."""
+    folder = tmp_path / (query.strip("?") or "direct")
+    folder.mkdir()
+    async with (
+        running_service({**UNLIMITED, "auth": AUTH}, folder) as running,
+        httpx2.AsyncClient(base_url=running.url, timeout=20) as client,
+    ):
+        return [await said(client, call, query) for call in calls]
 
 
 async def said(client: httpx2.AsyncClient, call: Call, query: str) -> tuple[Any, list[str]]:
