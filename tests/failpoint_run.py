@@ -117,17 +117,20 @@ async def _other_killed_at(
 
 
 async def _answers(service: SpawnedService) -> bool:
-    """Whether it comes up."""
+    """Whether it comes up: it must do that, or end. A statement that gets no answer has a minute."""
     client = RawClient()
     try:
-        while service.ended(0) is None:
-            try:
-                await client.get(f"{service.url}/health")
-            except (OSError, EOFError):
-                await asyncio.sleep(0.05)
-            else:
-                return True
-        return False
+        async with asyncio.timeout(75):
+            while service.ended(0) is None:
+                try:
+                    await client.get(f"{service.url}/health")
+                except (OSError, EOFError):
+                    await asyncio.sleep(0.05)
+                else:
+                    return True
+            return False
+    except TimeoutError:
+        raise AssertionError(f"it neither serves nor ends:\n{service.log.read_text()[-5_000:]}") from None
     finally:
         await client.close()
 
