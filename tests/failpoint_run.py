@@ -117,7 +117,7 @@ async def _other_killed_at(
 
 
 async def _answers(service: SpawnedService) -> bool:
-    """Whether it comes up: it must do that, or end. A statement that gets no answer has a minute."""
+    """Whether it comes up: it must do that, or end, before the test's own time is over."""
     client = RawClient()
     try:
         async with asyncio.timeout(75):

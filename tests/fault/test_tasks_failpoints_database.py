@@ -22,7 +22,6 @@ def durable_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgre
     server.stop()
 
 
-@pytest.mark.timeout(240)  # each wait in it has a limit of its own, which tells more than this one
 @pytest.mark.parametrize("name", FAILPOINTS)
 async def test_postgresql_is_killed_at(name: str, durable_server: postgres.PostgresServer, tmp_path: Path) -> None:
     async def back() -> None:
