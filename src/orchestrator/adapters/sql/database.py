@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from orchestrator.adapters.sql.cancelling import cancellation_kept
 from orchestrator.adapters.sql.location import PostgresServer, SqliteFile
 from orchestrator.adapters.sql.sqlite_thread import PRAGMAS
 from orchestrator.domain.errors import ConfigurationError, Conflict, InvalidRequest, StorageUnavailable
@@ -42,14 +43,14 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        with translated(self.location):
+        with translated(self.location), cancellation_kept():
             async with self._reader.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         async with self.turn or nullcontext():
-            with translated(self.location):
+            with translated(self.location), cancellation_kept():
                 async with self._writer.begin() as connection:
                     yield connection
 

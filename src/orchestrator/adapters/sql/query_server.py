@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from orchestrator.adapters.sql.cancelling import cancellation_kept
 from orchestrator.adapters.sql.location import PostgresServer
 from orchestrator.adapters.sql.query_values import json_value, postgres_value
 from orchestrator.domain.errors import Conflict, InvalidRequest, ToolCrashed, ToolFailed, ToolTimeout
@@ -64,13 +65,18 @@ class ServerDatabase:
         if not isinstance(query.parameters, Sequence):
             raise InvalidRequest("parameters: PostgreSQL takes a list, for $1, $2, ...")
         try:
-            async with asyncio.timeout(query.timeout), self._transaction(query) as connection:
-                prepared = await connection.prepare(query.statement)
-                if not prepared.get_attributes() and not query.writing:
-                    raise InvalidRequest("query: only statements that give rows may be asked for")
-                return await _fetched(prepared, _values(prepared, query.parameters), query)
+            async with asyncio.timeout(query.timeout):
+                with cancellation_kept():
+                    return await self._asked(query, query.parameters)
         except TimeoutError:
             raise ToolTimeout(f"No answer from the database within {query.timeout:g} s.") from None
+
+    async def _asked(self, query: Query, parameters: Sequence[Any]) -> Answer:
+        async with self._transaction(query) as connection:
+            prepared = await connection.prepare(query.statement)
+            if not prepared.get_attributes() and not query.writing:
+                raise InvalidRequest("query: only statements that give rows may be asked for")
+            return await _fetched(prepared, _values(prepared, parameters), query)
 
     @asynccontextmanager
     async def _transaction(self, query: Query) -> AsyncGenerator[Connection]:

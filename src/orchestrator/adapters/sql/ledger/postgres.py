@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from orchestrator.adapters.sql.cancelling import cancellation_kept
 from orchestrator.adapters.sql.ledger.postgres_write import COUNT, DROP_KEYS, transposed, waves, write, written_at_once
 from orchestrator.adapters.sql.ledger.rows import (
     ACTIVE,
@@ -254,7 +255,7 @@ class PostgresLedger:
         connection, or in a deadlock; and what is `harmless`."""
         import asyncpg
 
-        with _translated(self._location):
+        with _translated(self._location), cancellation_kept() as cancelled:
             for _ in range(TRIES):
                 async with (await self._open()).acquire(timeout=self._location.connect_timeout) as connection:
                     begun = alone
@@ -265,7 +266,8 @@ class PostgresLedger:
                     except asyncpg.DeadlockDetectedError:
                         pass
                     except _lost() as error:
-                        if begun and not harmless and not (alone and isinstance(error, _unmade())):
+                        without_effect = not begun or harmless or (alone and isinstance(error, _unmade()))
+                        if cancelled() or not without_effect:
                             raise
         raise StorageUnavailable(f"{self._location}: no transaction came to its end")
 
