@@ -125,6 +125,24 @@ async def test_one_that_dies_in_a_transaction_is_told_and_followed_by_another(wr
     assert await writer.write([add(1)], ALL) == [(1, None)]
 
 
+async def test_what_is_asked_at_once_is_written_in_that_order_and_each_is_answered(writer: SqliteProcess) -> None:
+    asked = [writer.write([add(number)], "SELECT count(*) FROM t", durable=number % 3 > 0) for number in range(50)]
+    asked.insert(20, writer.write([add(100), add(3)]))  # a row of another one: it is left out
+    found = await asyncio.gather(*asked)
+    assert found.pop(20) is None
+    assert found == [[(number + 1,)] for number in range(50)]
+
+
+async def test_all_that_wait_are_told_when_it_dies(writer: SqliteProcess) -> None:
+    os.kill(writer.pid, signal.SIGSTOP)
+    waiting = [asyncio.create_task(writer.write([add(number)])) for number in range(3)]
+    await asyncio.sleep(0)  # they have asked
+    os.kill(writer.pid, signal.SIGKILL)
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in found] == [StorageUnavailable] * 3
+    assert await writer.write([add(9)], ALL) == [(9, None)]
+
+
 async def test_what_is_given_up_is_written_before_what_comes_after_it_or_not_at_all(writer: SqliteProcess) -> None:
     for number in range(20):
         many = [add(1_000 * number + place, "x" * 1_000) for place in range(1, 500)]

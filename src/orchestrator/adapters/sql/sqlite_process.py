@@ -7,6 +7,7 @@ import marshal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ class SqliteProcess:
         """`timeout` is how long (seconds) a write waits for another process's transaction."""
         self._location = location
         self._opening = (str(location.path), timeout, (*PRAGMAS, MEMORY, *pragmas))
-        self._turn = asyncio.Lock()
+        self._starting = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: socket.socket | None = None
+        self._answers: _Answers | None = None
 
     @property
     def pid(self) -> int:
@@ -42,16 +43,18 @@ class SqliteProcess:
     ) -> list[tuple[Any, ...]] | None:
         """In one transaction; the rows of the question, which is asked at its end. None when a step did not change as
         many rows as it must: then nothing is written. Not `durable`: it survives this process, and a power failure from
-        the next durable write on. Raises StorageUnavailable; when the process died it may be written all the same."""
-        async with self._turn:
-            try:
-                verdict, told = await self._ask((durable, steps, question))
-            except (OSError, EOFError) as error:
-                self._leave()
-                raise StorageUnavailable(f"{self._location}: the process that writes to it ended") from error
-            except BaseException:
-                self._leave()  # its answer would be taken for that to the next question
-                raise
+        the next durable write on. Raises StorageUnavailable; when the process died it may be written all the same.
+
+        Transactions are made in the order in which they were asked for. The next one may be asked for before the last
+        one is done: the process need not wait for ours to have noticed.
+        """
+        message = framed((durable, steps, question))
+        try:
+            async with self._starting:
+                asked = (await self._reached()).ask(message)
+            verdict, told = await asked
+        except (OSError, EOFError) as error:
+            raise StorageUnavailable(f"{self._location}: the process that writes to it ended") from error
         if verdict == "error":
             raise refused(self._location, told)
         if verdict == "bug":
@@ -60,45 +63,36 @@ class SqliteProcess:
         return rows
 
     async def close(self) -> None:
-        self._leave()
+        """What was asked for by now is written."""
+        if self._answers is not None:
+            self._answers.transport.close()
         await self._reap()
 
-    async def _ask(self, request: tuple[bool, Sequence[Step], str]) -> tuple[str, Any]:
-        loop = asyncio.get_running_loop()
-        if self._process is not None and self._process.poll() is not None:
-            self._leave()  # it died between two transactions: nothing is in doubt
-        connection, opening = self._connection, b""
-        if connection is None:
-            await self._reap()  # what one before may still write comes first
-            connection = self._connection = self._start()
-            opening = framed(self._opening)
-        await loop.sock_sendall(connection, opening + framed(request))
-        found = bytearray()
-        size = HEAD
-        while len(found) < size:
-            more = await loop.sock_recv(connection, BUFFER)
-            if not more:
-                raise EOFError
-            found += more
-            if size == HEAD and len(found) >= HEAD:
-                size += int.from_bytes(found[:HEAD], "little")
-        answer: tuple[str, Any] = marshal.loads(memoryview(found)[HEAD:])  # noqa: S302 - our own process's
-        return answer
+    async def _reached(self) -> _Answers:
+        """The one that lives, or another one."""
+        answers = self._answers
+        if answers is not None and not answers.ended and self._process is not None and self._process.poll() is None:
+            return answers
+        if answers is not None:
+            answers.transport.abort()
+        await self._reap()  # what it may still write comes first
+        answers = self._answers = await self._start()
+        answers.transport.write(framed(self._opening))
+        return answers
 
-    def _start(self) -> socket.socket:
+    async def _start(self) -> _Answers:
         ours, theirs = socket.socketpair()
         with theirs:
-            ours.setblocking(False)
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-            command = [sys.executable, "-I", "-S", str(Path(sqlite_program.__file__))]
+            answers = _Answers()
+            answers.transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: answers, sock=ours)
             try:
-                process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)  # noqa: S603
+                self._process = _started(theirs)
             except OSError:
-                ours.close()
+                answers.transport.abort()
                 raise
-        self._process = process
-        return ours
+        return answers
 
     async def _reap(self) -> None:
         """Waits for the end of one that was left."""
@@ -106,11 +100,50 @@ class SqliteProcess:
             await asyncio.to_thread(_wait, self._process)
             self._process = None
 
-    def _leave(self) -> None:
-        """It ends when it has written what it was given."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+
+class _Answers(asyncio.Protocol):
+    """The connection to one process: its answers come in the order of the questions."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._asked: deque[asyncio.Future[tuple[str, Any]]] = deque()
+        self._found = bytearray()
+        self._size = HEAD  # of the message, as far as it is known
+
+    def ask(self, message: bytes) -> asyncio.Future[tuple[str, Any]]:
+        """The future raises EOFError when the process has ended. Who gives it up may have been written all the same."""
+        asked = asyncio.get_running_loop().create_future()
+        self._asked.append(asked)
+        self.transport.write(message)
+        return asked
+
+    def data_received(self, data: bytes) -> None:
+        found = self._found
+        found += data
+        while len(found) >= self._size:
+            if self._size == HEAD:
+                self._size += int.from_bytes(found[:HEAD], "little")
+                continue
+            answer = marshal.loads(memoryview(found)[HEAD : self._size])  # noqa: S302 - our own process's
+            del found[: self._size]
+            self._size = HEAD
+            asked = self._asked.popleft()
+            if not asked.done():
+                asked.set_result(answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
+        for asked in self._asked:
+            if not asked.done():
+                asked.set_exception(EOFError())
+        self._asked.clear()
+
+
+def _started(connection: socket.socket) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-S", str(Path(sqlite_program.__file__))]
+    return subprocess.Popen(command, stdin=connection.fileno(), stdout=subprocess.DEVNULL)  # noqa: S603
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
