@@ -204,3 +204,33 @@ async def test_news_do_not_overtake_those_that_are_told_later() -> None:
         await asyncio.gather(running, return_exceptions=True)
     assert len(outbox.told) == MANY + 1
     assert ledger.news == [False, False, True], "b goes behind the news of a, which wait in the outbox"
+
+
+async def test_what_follows_from_half_is_written_while_the_other_half_is_told() -> None:
+    ledger, all_a = Held(), asyncio.Event()
+    writer, loop = Writer(ledger), asyncio.get_running_loop()
+    running = asyncio.create_task(writer.run())
+
+    def put(name: str) -> None:
+        def told(_: Answer) -> None:
+            if name.startswith("a"):  # its client hears of it, and comes with the next one
+                loop.call_soon(put, name.replace("a", "b"))
+            if name == f"a{2 * MANY - 1}":
+                all_a.set()
+
+        writer.put(CallbackWrite(queued(name), told))
+
+    try:
+        for number in range(2 * MANY):
+            put(f"a{number}")
+        await asyncio.wait_for(ledger.begun.get(), 5)
+        ledger.may.release()
+        assert await asyncio.wait_for(ledger.begun.get(), 5) == [f"b{number}" for number in range(MANY)]
+        await asyncio.wait_for(all_a.wait(), 5)  # the ledger still is at work
+        ledger.may.release()
+        assert await asyncio.wait_for(ledger.begun.get(), 5) == [f"b{number}" for number in range(MANY, 2 * MANY)]
+        ledger.may.release()
+        await asyncio.wait_for(writer.drained(), 5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -18,6 +18,8 @@ from orchestrator.services.tasks.events import Record, packed, task_record
 
 AT_ONCE = 3_000  # changes in one transaction
 MANY = 32  # changes that take longer to tell of than it takes to have the next ones written
+FAR = 1 << 30
+FEW = 1_000  # changes of which half is enough to be worth a transaction; of more, what follows comes by itself
 LONGEST_PAUSE = 5.0  # seconds between two tries to reach the ledger
 DONE: Final = Verdict.DONE  # an enum's member costs a call where it is looked up by the class
 _log = logging.getLogger("orchestrator.tasks")
@@ -96,14 +98,18 @@ class _News:
 
 
 class _Written:
-    """What became of changes, before anybody is told."""
+    """What became of changes. Of the first of them it was `told`."""
 
-    __slots__ = ("batch", "news", "verdicts")
+    __slots__ = ("batch", "news", "told", "verdicts")
 
     def __init__(self, batch: list[Write], verdicts: list[Verdict], news: _News | None) -> None:
         self.batch = batch
         self.verdicts = verdicts
         self.news = news
+        self.told = 0
+
+    def left(self) -> int:
+        return len(self.batch) - self.told
 
 
 class Writer:
@@ -130,11 +136,23 @@ class Writer:
             await asyncio.sleep(0)  # what is decided at this moment goes along: a new task with its node
             batch = self._take()
             written = await self._write(batch, self._news(batch, None))
-            while len(written.batch) >= MANY and self._waiting:
+            while written.left() >= MANY:
+                if written.left() < FEW:
+                    await self._begin_to_tell(written)
+                if not self._waiting:
+                    break
                 written = await self._write_before_telling(written)
             self._tell(written)
             if not self._waiting:
                 self._idle.set()
+
+    async def _begin_to_tell(self, written: _Written) -> None:
+        """Where nothing waits, half is told, and what comes of it is heard: it is written while the other half is told.
+        Otherwise all would be told and all be written by turns, and the ledger and who tells wait for each other."""
+        await _heard()
+        if len(self._waiting) < MANY:
+            self._tell(written, written.left() // 2)
+            await _heard()
 
     async def drained(self) -> None:
         """Returns when nothing waits any more."""
@@ -145,7 +163,7 @@ class Writer:
         long as to write them."""
         # Of much only a part, or the ledger and who tells would wait for each other by turns: what comes of many that
         # are told is many again.
-        batch = self._take((len(self._waiting) + len(last.batch)) // 2 + MANY)
+        batch = self._take((len(self._waiting) + last.left()) // 2 + MANY)
         writing = asyncio.ensure_future(self._write(batch, self._news(batch, last)))
         try:
             await asyncio.sleep(0)  # the ledger has it now
@@ -193,14 +211,14 @@ class Writer:
             return _Written(batch, verdicts, news)
         return _Written([], [], news)
 
-    def _tell(self, written: _Written) -> None:
-        self._end(written.batch, written.verdicts, written.news)
-
-    def _end(self, batch: list[Write], verdicts: list[Verdict], news: _News | None = None) -> None:
-        for place, one in enumerate(batch):
-            _tell(one, verdicts[place])
-        outbox = self._outbox
-        if outbox is None or not batch:
+    def _tell(self, written: _Written, most: int = FAR) -> None:
+        """Of the next `most` changes; the world hears of all of them at once, when it was told of the last."""
+        batch, verdicts = written.batch, written.verdicts
+        begin, written.told = written.told, min(written.told + most, len(batch))
+        for place in range(begin, written.told):
+            _tell(batch[place], verdicts[place])
+        outbox, news = self._outbox, written.news
+        if outbox is None or not batch or written.left():
             return
         if news is not None and news.number:
             outbox.rode(news.number, news.records)
@@ -236,14 +254,20 @@ class Writer:
                         known.append((one, Verdict.DONE if there == one.task else Verdict.STALE))
                     else:
                         missing.append(one)
-                self._end([one for one, _ in known], [verdict for _, verdict in known])
+                self._tell(_Written([one for one, _ in known], [verdict for _, verdict in known], None))
                 left = missing
                 verdicts = await self._ledger.commit(left) if left else []
             except StorageUnavailable as failed:
                 error = failed
                 continue
-            self._end(left, verdicts)
+            self._tell(_Written(left, verdicts, None))
             left = []
+
+
+async def _heard() -> None:
+    """Returns when what has come from outside was heard: the loop has looked for it once."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 def _records(batch: list[Write], verdicts: list[Verdict], at: float) -> list[Record]:
