@@ -68,7 +68,7 @@ class Ledger(Protocol):
 
     async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
         """Writes the changes in one durable transaction, in their order; a verdict for each. What is late or there
-        already is left out, everything else is written. `news` goes along where events are in the same file."""
+        already is left out, everything else is written. `news` goes along where it can: its number tells."""
 
     async def get(self, ids: Collection[str]) -> dict[str, Task]:
         """The tasks of these ids that exist, finished or not."""

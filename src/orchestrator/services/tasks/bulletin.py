@@ -22,12 +22,13 @@ from orchestrator.services.tasks.events import MISSED, Event, Record, event, pac
 COLLECT = 0.02  # seconds for which events are collected
 SHORTEST = 0.002  # the same while somebody follows and writing takes little of the time
 SHARE_OF_TIME = 0.25  # that writing may take while somebody follows
+SMOOTHED = 8  # batches over which that is averaged: one that was held up says nothing about the next
 AT_ONCE = 8_000  # events in one batch; its places are numbers of 16 bits
 MOST_WAITING = 100_000  # events that wait for the database; more are counted and lost
 KEPT = 10_000  # events that are kept in memory besides
 PAGE = 20  # batches read at once
 SHARE = 500  # events handed on before others get their turn
-SMALL = 32  # events that are written out faster here than by another thread
+SMALL = 200  # events that are written out faster here than by another thread
 QUIET = 15.0  # seconds without an event after which a follower hears something
 LOOK, LOOK_IDLE = 0.25, 1.0  # seconds between looks at what other processes told, with and without followers
 LAST_WORDS = 1.0  # seconds that followers wait at the end for what was told before it
@@ -98,7 +99,7 @@ class Bulletin:
         self._following = 0
         self._statuses: dict[str, WorkerStatus] = {}
         self._closing = False
-        self._took = 0.0  # seconds that the last batch took to be written
+        self._took = 0.0  # seconds that the last batches took to be written
         self._writer: asyncio.Task[bool] | None = None
         self._writing = False  # what no longer waits is not written yet
         self._riding: set[asyncio.Task[None]] = set()
@@ -262,7 +263,7 @@ class Bulletin:
                     return False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
-        self._took = asyncio.get_running_loop().time() - begun
+        self._took += (asyncio.get_running_loop().time() - begun - self._took) / SMOOTHED
         told = self._written + 1
         self._written += len(records)
         if self._overflowed:

@@ -15,14 +15,28 @@ if TYPE_CHECKING:
     import asyncpg
 
 CLOSING = 5.0  # seconds
-# The row of `event_head` stays locked until the commit, so that batches become visible in the order of their numbers.
-ADD = """
+
+
+def added(first: int, turn: str = "") -> str:
+    """Parts of a WITH that add a batch: its moment, count and body, from `$first` on; `told` has its number. The row of
+    `event_head` stays locked until the commit, so that batches become visible in the order of their numbers. `turn`:
+    another part, without whose row nothing is added."""
+    return f"""
+head AS (
+    UPDATE event_head SET last = last + 1, size = size + length(${first + 2}::bytea){turn and f" FROM {turn}"}
+    WHERE id = 1 RETURNING last),
+told AS (
+    INSERT INTO event_batches (number, at, count, body)
+    SELECT last, ${first}::float8, ${first + 1}::bigint, ${first + 2} FROM head RETURNING number)"""  # noqa: S608
+
+
+ADD = f"""
 WITH turn AS (
     INSERT INTO event_writers (owner, serial, at) VALUES ($1, $2, $3::float8)
     ON CONFLICT (owner) DO UPDATE SET serial = excluded.serial, at = excluded.at
     WHERE event_writers.serial < excluded.serial RETURNING serial),
-head AS (UPDATE event_head SET last = last + 1, size = size + length($5::bytea) FROM turn WHERE id = 1 RETURNING last)
-INSERT INTO event_batches (number, at, count, body) SELECT last, $3, $4::bigint, $5 FROM head RETURNING number"""
+{added(3, "turn")}
+SELECT number FROM told"""  # noqa: S608
 
 
 class PostgresEventLog(EventRows):

@@ -10,7 +10,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.adapters.sql.cancelling import cancellation_kept
-from orchestrator.adapters.sql.ledger.postgres_write import COUNT, DROP_KEYS, transposed, waves, write, written_at_once
+from orchestrator.adapters.sql.ledger.postgres_write import (
+    COUNT,
+    DROP_KEYS,
+    transposed,
+    waves,
+    write,
+    written_at_once,
+)
 from orchestrator.adapters.sql.ledger.rows import (
     ACTIVE,
     ALL,
@@ -152,10 +159,15 @@ class PostgresLedger:
         check(merged)
         if not changes:
             return []
-        whole = written_at_once(changes, merged)
-        if whole is not None and await self._whole(*whole):
+        whole = written_at_once(changes, merged, news)
+        number = await self._whole(*whole) if whole is not None else None
+        if number is not None:
+            if news is not None:
+                news.number = number
             return [Verdict.DONE] * len(changes)
 
+        # Without the news: all who tell something wait for the row that gives them their numbers, and here it would be
+        # held while the server waits for this process.
         async def each(connection: Any) -> list[Verdict]:
             written: list[Verdict] = []
             for wave in waves(merged):
@@ -233,16 +245,16 @@ class PostgresLedger:
 
         return await self._run(prune)
 
-    async def _whole(self, statement: str, values: Sequence[Any]) -> bool:
-        """Whether the statement could be done; it is a transaction of its own."""
+    async def _whole(self, statement: str, values: Sequence[Any]) -> int | None:
+        """What the statement gives; it is a transaction of its own. None when it could not be done."""
         import asyncpg
 
-        async def work(connection: Any) -> bool:
+        async def work(connection: Any) -> int | None:
             try:
-                await connection.fetchval(statement, *values)
+                found: int = await connection.fetchval(statement, *values)
             except asyncpg.InvalidTextRepresentationError:
-                return False
-            return True
+                return None
+            return found
 
         return await self._run(work, alone=True)
 

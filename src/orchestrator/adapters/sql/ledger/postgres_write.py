@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from orchestrator.adapters.sql.event_log.postgres import added as told_with
 from orchestrator.adapters.sql.ledger.rows import ALL, ENDED, FIXED, MOVING, deltas, ending, fixed, moving
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.task import Task
-from orchestrator.ports.ledger import Verdict
+from orchestrator.ports.ledger import News, Verdict
 
 _TYPES = {"seq": "bigint", "priority": "bigint", "version": "bigint", "finished_at": "float8"}
 
@@ -88,10 +89,13 @@ INSERT INTO tasks ({", ".join(ALL)}) SELECT * FROM gone RETURNING id"""  # noqa:
 COUNT = _counted(1, 2)
 
 
-def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> tuple[str, list[Any]] | None:
+def written_at_once(
+    changes: Sequence[Change], merged: Sequence[Change], news: News | None = None
+) -> tuple[str, list[Any]] | None:
     """A statement and its values that make all of the changes, if all of them can be made, and otherwise fail, as what
     it says then (`LATE`) is no number, and make none: one way to the server and back, where one by one it is six. None
-    when it must be found out which can be made. `merged` is what `chained` makes of the changes."""
+    when it must be found out which can be made. `merged` is what `chained` makes of the changes. It gives the number of
+    the `news`, 0 where there are none."""
     adds: list[Change] = []
     moves: list[Change] = []
     ends: list[Change] = []
@@ -108,8 +112,9 @@ def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> tupl
     if len({change.task.spec.id for change in merged}) < len(merged):
         return None
     keys = sorted(_key(change.task) for change in adds if change.task.spec.idempotency_key)
+    all_done = [Verdict.DONE] * len(changes)
     values: list[Any] = [len(keys) + len(merged), changes[0].task.owner]
-    values += transposed(deltas(changes, [Verdict.DONE] * len(changes)), 3)
+    values += transposed(deltas(changes, all_done), 3)
     if keys:
         values += transposed(keys, 3)
     if adds:
@@ -119,11 +124,14 @@ def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> tupl
     if ends:
         rows = [(*_held(one), *moving(one.task), *ending(one.task)) for one in _in_order(ends)]
         values += transposed(rows, 3 + len(MOVING) + len(_END))
-    return _at_once(bool(keys), bool(adds), bool(moves), bool(ends)), values
+    told = news.of(all_done) if news is not None else None
+    if told is not None:
+        values += [told.at, told.count, told.body]
+    return _at_once(bool(keys), bool(adds), bool(moves), bool(ends), told is not None), values
 
 
-@lru_cache(16)
-def _at_once(keys: bool, adds: bool, moves: bool, ends: bool) -> str:
+@lru_cache(32)
+def _at_once(keys: bool, adds: bool, moves: bool, ends: bool, told: bool) -> str:
     first = 3  # behind the number of rows and the owner
     parts = [f"counted AS ({_counted(2, first)})"]
     names: list[str] = []
@@ -143,9 +151,13 @@ def _at_once(keys: bool, adds: bool, moves: bool, ends: bool) -> str:
     if ends:
         names.append("stored")
         parts += [f"gone AS ({_gone(first)})", f"stored AS ({STORED})"]
+        first += 3 + len(MOVING) + len(_END)
+    if told:
+        parts.append(told_with(first))
+    number = "(SELECT number FROM told)" if told else "0"
     rows = " + ".join(f"(SELECT count(*) FROM {name})" for name in names)  # noqa: S608
     return f"""WITH {", ".join(parts)}
-SELECT CASE WHEN n = $1::bigint THEN 1 ELSE ('{LATE} ' || n || ' of ' || $1::bigint)::int END
+SELECT CASE WHEN n = $1::bigint THEN {number} ELSE ('{LATE} ' || n || ' of ' || $1::bigint)::int END
 FROM (SELECT {rows} AS n) AS done"""  # noqa: S608
 
 
