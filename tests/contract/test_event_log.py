@@ -63,6 +63,18 @@ async def test_old_batches_are_forgotten_by_age_and_by_size(storage: Storage) ->
     assert await log.append("a", 11, batch(110)) == numbers[-1] + 1
 
 
+async def test_replicas_that_forget_at_once_count_each_batch_once(postgres_url: str) -> None:
+    async with open_storage(postgres_url) as one, open_storage(postgres_url) as two:
+        logs = [one.event_log, two.event_log]
+        for serial in range(1, 41):
+            await logs[0].append("a", serial, batch(float(serial), b"x" * serial))
+        gone = await asyncio.gather(*(logs[turn % 2].prune(turn * 2.5, 10_000, 50) for turn in range(1, 9)))
+        left = await one.event_log.read(0, 50)
+        head = await one.event_log.head()
+    assert (sum(gone), [one.at for one in left]) == (19, [float(at) for at in range(20, 41)])
+    assert (head.size, head.forgotten) == (sum(range(20, 41)), left[0].number - 1)
+
+
 async def test_who_ended_without_a_word_is_counted_once(storage: Storage) -> None:
     log = storage.event_log
     for owner in ("a", "b", "c"):

@@ -36,17 +36,24 @@ class EventRows:
     async def prune(self, before: float, most: int, limit: int) -> int:
         oldest = sa.select(BATCHES.number, BATCHES.at, sa.func.length(BATCHES.body).label("size"))
         async with self._database.write() as connection:
-            [head] = (await connection.execute(HEAD.with_for_update())).all()
+            [head] = (await connection.execute(HEAD)).all()
             rows = (await connection.execute(oldest.order_by(BATCHES.number).limit(limit))).all()
-            size, through, gone = head.size, 0, 0
+            size, through = head.size, 0
             for row in rows:
                 if row.at >= before and size <= most:
                     break
-                size, through, gone = size - row.size, row.number, gone + 1
-            if gone:
-                await connection.execute(sa.delete(event_batches).where(BATCHES.number <= through))
-                await connection.execute(sa.update(event_head).values(forgotten=through, size=size))
-        return gone
+                size, through = size - row.size, row.number
+            if not through:
+                return 0
+            # The head is last, and as it is by then: on PostgreSQL everybody who tells something waits for it.
+            gone = sa.delete(event_batches).where(BATCHES.number <= through).returning(sa.func.length(BATCHES.body))
+            freed = [found for (found,) in (await connection.execute(gone)).all()]
+            known = event_head.c.forgotten
+            forgotten = sa.case((known < through, through), else_=known)
+            await connection.execute(
+                sa.update(event_head).values(size=event_head.c.size - sum(freed), forgotten=forgotten)
+            )
+        return len(freed)
 
     async def leave(self, owner: str) -> None:
         await self._database.run(sa.delete(event_writers).where(event_writers.c.owner == owner))

@@ -154,7 +154,7 @@ def _at_once(keys: bool, adds: bool, moves: bool, ends: bool, told: bool) -> str
         first += 3 + len(MOVING) + len(_END)
     if told:
         parts.append(told_with(first))
-    number = "(SELECT number FROM told)" if told else "0"
+    number = "coalesce((SELECT number FROM told), 0)" if told else "0"
     rows = " + ".join(f"(SELECT count(*) FROM {name})" for name in names)  # noqa: S608
     return f"""WITH {", ".join(parts)}
 SELECT CASE WHEN n = $1::bigint THEN {number} ELSE ('{LATE} ' || n || ' of ' || $1::bigint)::int END
