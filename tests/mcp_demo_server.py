@@ -4,7 +4,7 @@
     python tests/mcp_demo_server.py http PORT
 
 Tools are listed ten a page. `grow` adds a tool and says so; `MARK` names a file to which each call of `echo` and of
-the doubling tools, and each `sleep` that is called off, adds a line.
+the doubling tools, each `sleep` and its being called off, adds a line.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ async def call_tool(context: ServerRequestContext[Any], params: types.CallToolRe
 
 
 async def sleep(context: ServerRequestContext[Any]) -> types.CallToolResult:
+    note("sleeping")
     try:
         for step in range(300):
             await context.session.report_progress(step / 10, 30, "sleeping")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 
+import asyncpg
 import pytest
 
 from orchestrator.ports.event_log import EventBatch
 from orchestrator.ports.store import Storage
 from orchestrator.storage import open_storage
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def batch(at: float, body: bytes = b"body", count: int = 1) -> EventBatch:
@@ -73,6 +76,30 @@ async def test_replicas_that_forget_at_once_count_each_batch_once(postgres_url: 
         head = await one.event_log.head()
     assert (sum(gone), [one.at for one in left]) == (19, [float(at) for at in range(20, 41)])
     assert (head.size, head.forgotten) == (sum(range(20, 41)), left[0].number - 1)
+
+
+async def test_forgetting_keeps_nobody_waiting_who_tells(postgres_url: str) -> None:
+    """Not even while it waits itself, for a row that somebody else holds."""
+    url = postgres_url.replace("postgresql+asyncpg", "postgresql")
+    async with open_storage(postgres_url) as storage:
+        log = storage.event_log
+        for serial in range(1, 4):
+            await log.append("a", serial, batch(float(serial)))
+        other, watching = await asyncpg.connect(url), await asyncpg.connect(url)
+        try:
+            async with other.transaction():
+                await other.execute("SELECT number FROM event_batches FOR UPDATE")
+                forgetting = asyncio.create_task(log.prune(10.0, 10_000, 50))
+                async with asyncio.timeout(20):
+                    while not await watching.fetchval(WAITING):  # noqa: ASYNC110 - another process is asked
+                        await asyncio.sleep(0.01)
+                async with asyncio.timeout(5):
+                    assert await log.append("a", 4, batch(20.0))
+                assert not forgetting.done()
+            assert await forgetting == 3
+        finally:
+            await other.close()
+            await watching.close()
 
 
 async def test_who_ended_without_a_word_is_counted_once(storage: Storage) -> None:

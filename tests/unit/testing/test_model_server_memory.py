@@ -61,7 +61,7 @@ async def test_requests_share_one_load_and_see_its_time() -> None:
         assert server.state()["loads"] == 1
         # Each its own: the first one all of it, one that came later what was left by then.
         assert max(answer["load_duration"] for answer in answers) >= 400_000_000
-        assert all(answer["load_duration"] > 0 for answer in answers)
+        assert min(answer["load_duration"] for answer in answers) >= 100_000_000
         assert later["load_duration"] == 0
 
 

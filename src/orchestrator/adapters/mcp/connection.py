@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import mcp_types as types
@@ -21,6 +21,7 @@ from orchestrator.ports.mcp import Progress
 MOST_ENTRIES = 10_000
 MOST_PAGES = 1_000
 MOST_BYTES = 64 << 20  # of one list
+SPARE = 5.0  # seconds that the SDK waits longer for a call than we do
 CHANGES = (
     types.ToolListChangedNotification,
     types.ResourceListChangedNotification,
@@ -52,6 +53,7 @@ class SdkConnection:
             session.server_info, session.server_capabilities, session.protocol_version, session.instructions
         )
         self._client = client
+        self._asking: set[asyncio.Task[Any]] = set()
 
     async def follow(self, changed: Callable[[], None]) -> None:
         """Listens to changes as servers since 2026-07-28 tell them, until the connection or the stream ends."""
@@ -85,7 +87,7 @@ class SdkConnection:
         asked = self._client.session.send_request(
             types.CallToolRequest(params=params),
             types.CallToolResult,
-            request_read_timeout_seconds=timeout,
+            request_read_timeout_seconds=timeout + SPARE,
             progress_callback=_progress(progress),
         )
         return answer.call_answer(await self._asked(asked, timeout))
@@ -99,14 +101,21 @@ class SdkConnection:
         shown = answer.plain(found)
         return {"description": shown.get("description"), "messages": shown.get("messages", [])}
 
-    async def _asked(self, asked: Awaitable[T], timeout: float) -> T:
+    async def _asked(self, asked: Coroutine[Any, Any, T], timeout: float) -> T:
+        """In a task of its own, cancelled once: the SDK then tells the server, and a second cancellation, of a limit
+        around this one that is over at the same time, would stop it from that."""
+        asking = asyncio.create_task(asked)
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
         try:
             async with asyncio.timeout(timeout):
-                return await asked
+                return await asyncio.shield(asking)
         except Exception as error:
             if ends(error):
                 self.closed.set()
             raise told(error) from error
+        finally:
+            asking.cancel()
 
     async def _offer(self) -> McpOffer:
         client, offers = self._client, self.about.offers
