@@ -17,7 +17,7 @@ import pytest
 
 from orchestrator.adapters.sql.ledger import WRITING
 from orchestrator.adapters.sql.location import SqliteFile
-from orchestrator.adapters.sql.sqlite_process import SqliteProcess
+from orchestrator.adapters.sql.sqlite_process import Behind, SqliteProcess
 from orchestrator.adapters.sql.sqlite_program import Step
 from orchestrator.adapters.sql.sqlite_thread import SqliteThread
 from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
@@ -131,6 +131,34 @@ async def test_what_is_asked_at_once_is_written_in_that_order_and_each_is_answer
     found = await asyncio.gather(*asked)
     assert found.pop(20) is None
     assert found == [[(number + 1,)] for number in range(50)]
+
+
+async def test_what_comes_after_another_is_not_written_without_that_one(writer: SqliteProcess) -> None:
+    asked = [
+        writer.write([add(1)], number=1),
+        writer.write([add(2)], number=2, after=1),
+        writer.write([add(3)]),  # has no number: it is between them and nobody comes after it
+        writer.write([add(4)], number=3, after=2),
+        writer.write([add(5), add(1)], number=4, after=3),  # there is a 1
+        writer.write([add(6)], number=5, after=4),
+        writer.write([add(7)], number=6, after=5),
+        writer.write([add(8)], number=7),
+        writer.write([add(9), ("INSERT INTO u VALUES (1)", (), 1)], number=8, after=7),
+        writer.write([add(10)], number=9, after=8),
+    ]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(one) for one in found[4:]] == [type(None), Behind, Behind, list, StorageUnavailable, Behind]
+    assert await writer.write([], ALL) == [(number, None) for number in (1, 2, 3, 4, 8)]
+
+
+async def test_another_process_knows_nothing_of_what_the_last_one_wrote(writer: SqliteProcess) -> None:
+    await writer.write([add(1)], number=1)
+    os.kill(writer.pid, signal.SIGKILL)
+    while _lives(writer.pid):  # noqa: ASYNC110 - nothing announces it
+        await asyncio.sleep(0.01)
+    with pytest.raises(Behind):
+        await writer.write([add(2)], number=2, after=1)
+    assert await writer.write([], ALL) == [(1, None)]
 
 
 async def test_all_that_wait_are_told_when_it_dies(writer: SqliteProcess) -> None:

@@ -62,9 +62,19 @@ class News(Protocol):
         expected: what the last call gave is written."""
 
 
+class Pipeline(Protocol):
+    """A ledger that is asked for a commit while it is at work on another one."""
+
+    async def commit_behind(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict] | None:
+        """As `Ledger.commit`, before the last commit is answered. None: nothing is written, because that one could not
+        be written as a whole, or it is not known whether it was. What is to be done about that one comes first."""
+
+
 class Ledger(Protocol):
     """Every method raises StorageUnavailable when the database cannot be reached; the changes are then not made, or
     were made and the answer is lost."""
+
+    pipeline: Pipeline | None  # None: one commit at a time
 
     async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
         """Writes the changes in one durable transaction, in their order; a verdict for each. What is late or there

@@ -6,13 +6,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
 from orchestrator.adapters.memory.ledger import MemoryLedger
-from orchestrator.domain.errors import UpstreamError
+from orchestrator.domain.errors import InvalidRequest, OrchestratorError, StorageUnavailable, UpstreamError
 from orchestrator.domain.task.change import Change
+from orchestrator.domain.task.task import Task
 from orchestrator.ports.ledger import News, Verdict
 from orchestrator.ports.upstream import ResponseHead
 from orchestrator.services.tasks.delivery import Delivery
@@ -166,6 +168,101 @@ async def test_few_are_told_before_the_next_are_written() -> None:
         await asyncio.gather(running, return_exceptions=True)
 
 
+class Pipelined(Held):
+    """One that is asked for the next transaction before it has ended one. Of the first, `fails` becomes."""
+
+    def __init__(self, fails: OrchestratorError | None = None) -> None:
+        super().__init__()
+        self.pipeline = self
+        self.behind: list[bool] = []  # of each that it was asked for
+        self.order: list[str] = []
+        self._fails = fails
+        self._turn = asyncio.Lock()
+        self._broken = False
+
+    async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
+        self.behind.append(False)
+        async with self._turn:
+            self._broken = self._fails is not None
+            if self._fails is not None:
+                error, self._fails = self._fails, None
+                self.begun.put_nowait([change.task.id for change in changes])
+                await self.may.acquire()
+                raise error
+            return await super().commit(changes, news)
+
+    async def commit_behind(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict] | None:
+        self.behind.append(True)
+        async with self._turn:
+            if not self._broken:
+                return await super().commit(changes, news)
+            await asyncio.sleep(0.2)  # it may be that it answers late
+            self.order.append("nothing written")
+            return None
+
+    async def get(self, ids: Collection[str]) -> dict[str, Task]:
+        self.order.append("read")
+        return await super().get(ids)
+
+
+@asynccontextmanager
+async def at_work(ledger: Pipelined, heard: list[tuple[str, Answer]]) -> AsyncIterator[Callable[[str], None]]:
+    """A writer that has `a` written; gives what puts another change. Returns when all of them are told."""
+    writer = Writer(ledger)
+    running = asyncio.create_task(writer.run())
+
+    def put(name: str) -> None:
+        writer.put(CallbackWrite(queued(name), lambda answer: heard.append((name, answer))))
+
+    try:
+        put("a")
+        assert await asyncio.wait_for(ledger.begun.get(), 5) == ["a"]
+        yield put
+        await asyncio.wait_for(writer.drained(), 5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def asked(ledger: Pipelined, times: int) -> None:
+    async with asyncio.timeout(5):
+        while len(ledger.behind) < times:  # noqa: ASYNC110 - what it waits for is the other tasks of this loop
+            await asyncio.sleep(0)
+
+
+async def test_the_next_transaction_is_on_its_way_before_the_last_one_is_answered() -> None:
+    ledger, heard = Pipelined(), list[tuple[str, Answer]]()
+    async with at_work(ledger, heard) as put:
+        put("b")
+        await asked(ledger, 2)
+        put("c")
+        put("d")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert ledger.behind == [False, True], "two are on their way"
+        ledger.may.release()
+        await asked(ledger, 3)
+        assert heard == [("a", Verdict.DONE)]
+        ledger.may.release()
+        ledger.may.release()
+    assert [ledger.begun.get_nowait() for _ in range(2)] == [["b"], ["c", "d"]]
+    assert heard == [(name, Verdict.DONE) for name in "abcd"]
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("away"), InvalidRequest("refused")], ids=["away", "refused"])
+async def test_what_is_behind_one_that_fails_is_written_when_that_one_is_settled(error: OrchestratorError) -> None:
+    ledger, heard = Pipelined(fails=error), list[tuple[str, Answer]]()
+    async with at_work(ledger, heard) as put:
+        put("b")
+        await asked(ledger, 2)
+        for _ in range(3):
+            ledger.may.release()
+    first = Verdict.DONE if isinstance(error, StorageUnavailable) else error
+    assert heard == [("a", first), ("b", Verdict.DONE)]
+    assert ledger.order[0] == "nothing written", "what becomes of the second is known before the first is looked for"
+    assert set(await ledger.get(["a", "b"])) == ({"a", "b"} if first is Verdict.DONE else {"b"})
+
+
 class Followed:
     """An outbox that somebody begins to follow."""
 
@@ -204,6 +301,29 @@ async def test_news_do_not_overtake_those_that_are_told_later() -> None:
         await asyncio.gather(running, return_exceptions=True)
     assert len(outbox.told) == MANY + 1
     assert ledger.news == [False, False, True], "b goes behind the news of a, which wait in the outbox"
+
+
+async def test_news_do_not_overtake_those_of_a_transaction_that_is_on_its_way() -> None:
+    ledger, outbox, heard = Pipelined(), Followed(), asyncio.Queue[Answer]()
+    writer = Writer(ledger, outbox)
+    running = asyncio.create_task(writer.run())
+    try:
+        for number, name in enumerate("abc", 1):
+            writer.put(CallbackWrite(queued(name), heard.put_nowait))
+            await asked(ledger, min(number, 2))
+            outbox.followed = True
+        for _ in "ab":
+            ledger.may.release()
+            await asyncio.wait_for(heard.get(), 5)
+        await asked(ledger, 3)
+        outbox.followed = False
+        ledger.may.release()
+        await asyncio.wait_for(writer.drained(), 5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert ledger.behind[:2] == [False, True]
+    assert ledger.news == [False, False, False], "b and c go behind the news of a, which are told later"
 
 
 async def test_what_follows_from_half_is_written_while_the_other_half_is_told() -> None:

@@ -11,7 +11,7 @@ from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.storable import check_progress, check_spec
 from orchestrator.domain.task.task import Task
-from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict, turn
+from orchestrator.ports.ledger import Counts, News, Pipeline, TaskQuery, Verdict, turn
 
 
 class MemoryLedger:
@@ -19,6 +19,7 @@ class MemoryLedger:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         """`clock` tells seconds."""
+        self.pipeline: Pipeline | None = None
         self._clock = clock
         self._tasks: dict[str, Task] = {}
         self._keys: dict[tuple[str, str], str] = {}

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, nullcontext
 
 from orchestrator.adapters.sql.location import SqliteFile
 from orchestrator.adapters.sql.sqlite_thread import SqliteThread
+from orchestrator.adapters.sql.turn import Turn
 from orchestrator.domain.errors import OrchestratorError
 
 EVERY = 1.0  # seconds
@@ -19,7 +20,7 @@ _log = logging.getLogger("orchestrator.storage")
 class Checkpoints:
     """One per process and file."""
 
-    def __init__(self, location: SqliteFile, busy_timeout: float, turn: asyncio.Lock | None) -> None:
+    def __init__(self, location: SqliteFile, busy_timeout: float, turn: Turn | None) -> None:
         """`turn` is held by whoever in this process writes to the file."""
         self._thread = SqliteThread(location, busy_timeout, "checkpoints", ("synchronous=FULL",))
         self._turn = turn

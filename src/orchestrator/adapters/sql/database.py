@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -15,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from orchestrator.adapters.sql.cancelling import cancellation_kept
 from orchestrator.adapters.sql.location import PostgresServer, SqliteFile
 from orchestrator.adapters.sql.sqlite_thread import PRAGMAS
+from orchestrator.adapters.sql.turn import Turn
 from orchestrator.domain.errors import ConfigurationError, Conflict, InvalidRequest, StorageUnavailable
 
 BUSY_TIMEOUT = 10.0  # seconds that a writer waits for another process's transaction
@@ -34,7 +34,7 @@ class Database:
         self._reader = engine
         self._writer = engine.execution_options(**{IMMEDIATE: True})
         # SQLite has one writer at a time. Waiting here is fair and wakes at once; its own waiting is a sleep.
-        self.turn: asyncio.Lock | None = asyncio.Lock() if isinstance(location, SqliteFile) else None
+        self.turn: Turn | None = Turn() if isinstance(location, SqliteFile) else None
 
     @property
     def dialect(self) -> str:

@@ -22,6 +22,10 @@ LONGEST_END = 10.0  # seconds for what it is writing when it is closed
 BUFFER = 1 << 20  # bytes on their way at once
 
 
+class Behind(Exception):
+    """The transaction that this one comes after was not written: it is not, either."""
+
+
 class SqliteProcess:
     """Started when it is first used, and again after it has died. It ends with this process, whatever ends that."""
 
@@ -39,16 +43,18 @@ class SqliteProcess:
         return self._process.pid if self._process is not None else 0
 
     async def write(
-        self, steps: Sequence[Step], question: str = "", *, durable: bool = True
+        self, steps: Sequence[Step], question: str = "", *, durable: bool = True, number: int = 0, after: int = 0
     ) -> list[tuple[Any, ...]] | None:
         """In one transaction; the rows of the question, which is asked at its end. None when a step did not change as
         many rows as it must: then nothing is written. Not `durable`: it survives this process, and a power failure from
         the next durable write on. Raises StorageUnavailable; when the process died it may be written all the same.
 
         Transactions are made in the order in which they were asked for. The next one may be asked for before the last
-        one is done: the process need not wait for ours to have noticed.
+        one is done: the process need not wait for ours to have noticed. One that must not be written unless another one
+        was names that one's `number` as what it comes `after`; raises Behind where that is not the last one of those
+        with a number that this process wrote.
         """
-        message = framed((durable, steps, question))
+        message = framed((durable, steps, question, number, after))
         try:
             async with self._starting:
                 asked = (await self._reached()).ask(message)
@@ -57,6 +63,8 @@ class SqliteProcess:
             raise StorageUnavailable(f"{self._location}: the process that writes to it ended") from error
         if verdict == "error":
             raise refused(self._location, told)
+        if verdict == "behind":
+            raise Behind
         if verdict == "bug":
             raise RuntimeError(f"{self._location}: {told}")
         rows: list[tuple[Any, ...]] | None = told

@@ -3,11 +3,13 @@ or for a search in an index, nor this one for its turn among that one's threads.
 
 Run by path, with nothing but the standard library, so that it starts quickly. Standard input is a socket;
 a message is its length in eight bytes and a value in `marshal`'s form. The first tells what to open. Each further one
-is a transaction (durable, steps, question), where a step is (statement, values, how many rows it must change or None).
-It is answered with one of
+is a transaction (durable, steps, question, number, after), where a step is (statement, values, how many rows it must
+change or None). Transactions may be numbered from 1 on (0: it has none), and one may be asked for `after` the one of a
+number (0: after any). It is answered with one of
 
     ("done", rows of the question)      it is written, and durable if that was asked for
     ("late", None)                      a step changed another number of rows: nothing is written
+    ("behind", None)                    `after` is not the last number that was written: nothing is written
     ("error", message)                  of SQLite: nothing is written
     ("bug", traceback)                  of anything else: nothing is written
 
@@ -89,14 +91,20 @@ class File:
         self._path, self._timeout, self._pragmas = path, timeout, pragmas
         self._connection: sqlite3.Connection | None = None
         self._durable = False
+        self._last = 0  # number that was written
 
-    def write(self, durable: bool, steps: Sequence[Step], question: str) -> tuple[str, Any]:
+    def write(self, durable: bool, steps: Sequence[Step], question: str, number: int, after: int) -> tuple[str, Any]:
+        if after and after != self._last:
+            return "behind", None
         try:
-            return self._write(durable, steps, question)
+            answer = self._write(durable, steps, question)
         except sqlite3.Error as error:
             return "error", str(error)
         except Exception:  # noqa: BLE001 - told to the caller, whose values they are
             return "bug", traceback.format_exc()
+        if number and answer[0] == "done":
+            self._last = number
+        return answer
 
     def _write(self, durable: bool, steps: Sequence[Step], question: str) -> tuple[str, Any]:
         connection = self._connection = self._connection or opened(self._path, self._timeout, self._pragmas)

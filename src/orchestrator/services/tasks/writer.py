@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -18,6 +19,7 @@ from orchestrator.services.tasks.events import Record, packed, task_record
 
 AT_ONCE = 3_000  # changes in one transaction
 MANY = 32  # changes that take longer to tell of than it takes to have the next ones written
+ON_THEIR_WAY = 2  # transactions that the ledger is asked for at once
 FAR = 1 << 30
 FEW = 1_000  # changes of which half is enough to be worth a transaction; of more, what follows comes by itself
 LONGEST_PAUSE = 5.0  # seconds between two tries to reach the ledger
@@ -112,13 +114,26 @@ class _Written:
         return len(self.batch) - self.told
 
 
+class _Asked:
+    """Changes that the ledger is asked to write."""
+
+    __slots__ = ("answer", "batch", "news")
+
+    def __init__(self, batch: list[Write], news: _News | None, answer: asyncio.Future[list[Verdict] | None]) -> None:
+        self.batch = batch
+        self.news = news
+        self.answer = answer
+
+
 class Writer:
     """One per process. Changes are written in the order in which they were put."""
 
     def __init__(self, ledger: Ledger, outbox: Outbox | None = None) -> None:
         self._ledger = ledger
+        self._pipeline = ledger.pipeline
         self._outbox = outbox
         self._waiting: list[Write] = []
+        self._asked: deque[_Asked] = deque()  # in the order in which it is written and told
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -131,20 +146,31 @@ class Writer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
+        try:
+            while True:
+                if not self._asked:
+                    await self._something()
+                    await asyncio.sleep(0)  # what is decided at this moment goes along: a new task with its node
+                    self._ask(self._take())
+                written = await self._answered()
+                while written.left() >= MANY:
+                    if written.left() < FEW:
+                        await self._begin_to_tell(written)
+                    if not self._waiting and not self._asked:
+                        break
+                    written = await self._write_before_telling(written)
+                self._tell(written)
+                if not self._waiting and not self._asked:
+                    self._idle.set()
+        finally:
+            for one in self._asked:
+                one.answer.cancel()
+
+    async def _something(self) -> None:
+        """Returns when something waits."""
+        while not self._waiting:
+            self._more.clear()  # an answer may have set it
             await self._more.wait()
-            await asyncio.sleep(0)  # what is decided at this moment goes along: a new task with its node
-            batch = self._take()
-            written = await self._write(batch, self._news(batch, None))
-            while written.left() >= MANY:
-                if written.left() < FEW:
-                    await self._begin_to_tell(written)
-                if not self._waiting:
-                    break
-                written = await self._write_before_telling(written)
-            self._tell(written)
-            if not self._waiting:
-                self._idle.set()
 
     async def _begin_to_tell(self, written: _Written) -> None:
         """Where nothing waits, half is told, and what comes of it is heard: it is written while the other half is told.
@@ -161,16 +187,66 @@ class Writer:
     async def _write_before_telling(self, last: _Written) -> _Written:
         """Tells of `last` while the ledger is at work on what comes after it: to tell of hundreds of changes takes as
         long as to write them."""
-        # Of much only a part, or the ledger and who tells would wait for each other by turns: what comes of many that
-        # are told is many again.
-        batch = self._take((len(self._waiting) + last.left()) // 2 + MANY)
-        writing = asyncio.ensure_future(self._write(batch, self._news(batch, last)))
-        try:
+        if self._waiting and self._room():
+            # Of much only a part, or the ledger and who tells would wait for each other by turns: what comes of many
+            # that are told is many again.
+            self._ask(self._take((len(self._waiting) + last.left()) // 2 + MANY), last)
             await asyncio.sleep(0)  # the ledger has it now
-            self._tell(last)
-            return await writing
-        finally:
-            writing.cancel()
+        self._tell(last)
+        return await self._answered()
+
+    def _room(self) -> bool:
+        """Whether the ledger can be asked for more."""
+        return not self._asked or (self._pipeline is not None and len(self._asked) < ON_THEIR_WAY)
+
+    def _ask(self, batch: list[Write], untold: _Written | None = None) -> None:
+        """Has the ledger write the batch, behind what it is asked for already. Of `untold` it was not told yet."""
+        news = self._news(batch, untold)
+        commit = self._pipeline.commit_behind if self._asked and self._pipeline is not None else self._ledger.commit
+        writing = commit(batch, news) if news is not None else commit(batch)
+        self._asked.append(_Asked(batch, news, asyncio.ensure_future(writing)))
+
+    async def _answered(self) -> _Written:
+        """What became of the changes that the ledger was asked for first."""
+        first = self._asked[0]
+        await self._ask_for_more(first.answer)
+        batch = first.batch
+        try:
+            verdicts = await first.answer
+        except OrchestratorError as error:
+            others = [one.answer for one in self._asked if one is not first]
+            if others:
+                await asyncio.wait(others)  # they are not written, but that must be known before anything else is
+            self._asked.popleft()
+            if isinstance(error, StorageUnavailable):
+                await self._again(batch, error)
+            else:
+                await self._apart(batch, error)
+            return _Written([], [], first.news)
+        self._asked.popleft()
+        if verdicts is None:
+            return await self._write(batch, self._news(batch, None))
+        return _Written(batch, verdicts, first.news)
+
+    async def _ask_for_more(self, answer: asyncio.Future[list[Verdict] | None]) -> None:
+        """Until the answer is there, the ledger is asked for what comes next, too, once nothing more comes at the
+        moment."""
+        if not self._room():
+            return
+        answer.add_done_callback(self._wake)
+        while self._room() and not answer.done():
+            if not self._waiting:
+                self._more.clear()
+                await self._more.wait()
+            waiting = 0
+            while waiting < len(self._waiting):
+                waiting = len(self._waiting)
+                await _heard()
+            if self._waiting and not answer.done():
+                self._ask(self._take())
+
+    def _wake(self, _answer: asyncio.Future[list[Verdict] | None]) -> None:
+        self._more.set()
 
     def _take(self, most: int = AT_ONCE) -> list[Write]:
         """The first of what waits, and all that waits of the same tasks: it is written as one change."""
@@ -192,11 +268,15 @@ class Writer:
             self._more.clear()
         return batch
 
-    def _news(self, batch: list[Write], last: _Written | None) -> _News | None:
-        """What is told with the batch; nothing while `last` has news that do not go that way, and are not told yet."""
+    def _news(self, batch: list[Write], untold: _Written | None) -> _News | None:
+        """What is told with the batch; nothing while what comes before it has news that do not go that way, and are not
+        told yet."""
         outbox = self._outbox
-        if outbox is None or not outbox.rides() or (last is not None and last.news is None):
+        if outbox is None or not outbox.rides() or (untold is not None and untold.news is None):
             return None
+        for one in self._asked:
+            if one.news is None:
+                return None
         return _News(batch, outbox.at())
 
     async def _write(self, batch: list[Write], news: _News | None = None) -> _Written:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 from orchestrator.bootstrap.seams import Seams
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import Worker
-from orchestrator.ports.ledger import Counts, Ledger, News, TaskQuery, Verdict
+from orchestrator.ports.ledger import Counts, Ledger, News, Pipeline, TaskQuery, Verdict
 from orchestrator.ports.upstream import Call, FetchResponse, Receiver, ResponseHead, Target, Upstream
 from orchestrator.services.tasks.keeper import LEASE
 from orchestrator.services.tasks.scheduler import Carrier
 from orchestrator.testing.failpoints.failpoint import Failpoint
 
+T = TypeVar("T")
 INTO = 0.0005  # seconds that a transaction is under way
 _ENDED = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.TIMEOUT, TaskState.RETRYING})
 
@@ -35,9 +37,18 @@ class FailingLedger:
 
     def __init__(self, ledger: Ledger, point: Failpoint) -> None:
         self._ledger = ledger
+        self._behind = ledger.pipeline
         self._point = point
+        self.pipeline: Pipeline | None = self if ledger.pipeline is not None else None
 
     async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
+        return await self._around(changes, self._ledger.commit(changes, news))
+
+    async def commit_behind(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict] | None:
+        assert self._behind is not None
+        return await self._around(changes, self._behind.commit_behind(changes, news))
+
+    async def _around(self, changes: Sequence[Change], commit: Awaitable[T]) -> T:
         point = self._point
         point.reached("ledger.before-commit")
         kinds = [_kind(change) for change in changes]
@@ -45,7 +56,9 @@ class FailingLedger:
             point.reached(f"{kind}.before-record", kinds.count(kind))
         if point.due("ledger.in-commit"):
             asyncio.get_running_loop().call_later(INTO, point.strike)
-        verdicts = await self._ledger.commit(changes, news)
+        verdicts = await commit
+        if verdicts is None:
+            return verdicts
         point.reached("ledger.after-commit")
         point.reached("submit.before-answer", kinds.count("submit"))
         for kind in ("assign", "start", "report", "release"):

@@ -40,7 +40,7 @@ from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import LOWEST, Task
-from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict, turn
+from orchestrator.ports.ledger import Counts, News, Pipeline, TaskQuery, Verdict, turn
 
 if TYPE_CHECKING:
     import asyncpg
@@ -142,6 +142,7 @@ class PostgresLedger:
     """`Ledger` and `TaskArchive`. Opened when it is first used."""
 
     def __init__(self, location: PostgresServer) -> None:
+        self.pipeline: Pipeline | None = None
         self._location = location
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._opening = asyncio.Lock()

@@ -26,13 +26,15 @@ from orchestrator.adapters.sql.ledger.rows import (
 )
 from orchestrator.adapters.sql.ledger.sqlite_write import DROP_KEY, count, write_each, written_at_once
 from orchestrator.adapters.sql.location import SqliteFile
-from orchestrator.adapters.sql.sqlite_process import SqliteProcess
+from orchestrator.adapters.sql.sqlite_process import Behind, SqliteProcess
+from orchestrator.adapters.sql.sqlite_program import Step
 from orchestrator.adapters.sql.sqlite_thread import SqliteThread
+from orchestrator.adapters.sql.turn import Turn
 from orchestrator.domain.storable import is_key
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import LOWEST, Task
-from orchestrator.ports.ledger import Counts, News, TaskQuery, Verdict, turn
+from orchestrator.ports.ledger import Counts, News, Pipeline, TaskQuery, Verdict, turn
 
 T = TypeVar("T")
 MOST_NAMES = 500  # ids in one query
@@ -73,11 +75,14 @@ class SqliteLedger:
     """`Ledger` and `TaskArchive`. Opened when it is first used."""
 
     def __init__(
-        self, location: SqliteFile, busy_timeout: float, changes: SqliteProcess, turn: asyncio.Lock | None = None
+        self, location: SqliteFile, busy_timeout: float, changes: SqliteProcess, turn: Turn | None = None
     ) -> None:
         """`busy_timeout` is how long (seconds) a write waits for another process's transaction. `changes` writes the
         changes of tasks. `turn` is held by whoever of ours writes to the file."""
-        self._turn = turn or asyncio.Lock()
+        self.pipeline: Pipeline | None = self
+        self._turn = turn or Turn()
+        self._number = 0  # of the last commit
+        self._asked = 0  # of the other process for now, while the turn is ours
         self._changes = changes
         self._writer = SqliteThread(location, busy_timeout, "ledger-writer", WRITING)
         self._reader = SqliteThread(location, busy_timeout, "ledger-reader", WRITING)
@@ -86,6 +91,17 @@ class SqliteLedger:
         await asyncio.gather(self._writer.close(), self._reader.close())
 
     async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
+        return await self._commit(changes, news, 0)
+
+    async def commit_behind(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict] | None:
+        try:
+            return await self._commit(changes, news, self._number)
+        except Behind:
+            return None
+
+    async def _commit(self, changes: Sequence[Change], news: News | None, after: int) -> list[Verdict]:
+        """Raises Behind."""
+        number = self._number = self._number + 1
         merged, places = chained(changes)
         check(merged)
         if not changes:
@@ -95,13 +111,28 @@ class SqliteLedger:
         if steps is not None:
             batch = news.of(all_done) if news is not None else None
             steps += batch_steps(batch) if batch is not None else []
-            async with self._turn:
-                rows = await self._changes.write(steps, LAST if batch is not None else "")
+            rows = await self._write_at_once(steps, LAST if batch is not None else "", number, after)
             if rows is not None:
                 if news is not None and rows:
                     news.number = rows[0][0]
                 return all_done
+        elif after:
+            raise Behind
         return await self._write(lambda connection: write_each(connection, changes, merged, places, news))
+
+    async def _write_at_once(
+        self, steps: Sequence[Step], question: str, number: int, after: int
+    ) -> list[tuple[Any, ...]] | None:
+        """In a turn, or in that of the commit before, while nobody else waits for one."""
+        if not (after and self._asked) or self._turn.wanted:
+            await self._turn.take()
+        self._asked += 1
+        try:
+            return await self._changes.write(steps, question, number=number, after=after)
+        finally:
+            self._asked -= 1
+            if not self._asked:
+                self._turn.leave()
 
     async def get(self, ids: Collection[str]) -> dict[str, Task]:
         wanted = [task_id for task_id in ids if is_key(task_id)]
