@@ -56,7 +56,7 @@ class Checkpoints:
             return
         await self._move()
         # What was written meanwhile is little. With nobody writing all of it is moved, and the log begins anew.
-        async with self._turn or nullcontext():
+        async with self._turn.alone() if self._turn is not None else nullcontext():
             await self._move()
         self._version = version
 

@@ -11,6 +11,7 @@ from orchestrator.adapters.sql.event_log.shared import EventRows
 from orchestrator.adapters.sql.sqlite_process import SqliteProcess
 from orchestrator.adapters.sql.sqlite_program import Step
 from orchestrator.adapters.sql.tables import event_head
+from orchestrator.adapters.sql.turn import Turn
 from orchestrator.ports.event_log import EventBatch, EventHead
 
 # Numbers that are left out when a process begins: a power failure may have cost batches that were told already, and
@@ -30,6 +31,7 @@ class SqliteEventLog(EventRows):
 
     def __init__(self, database: Database, writer: SqliteProcess) -> None:
         super().__init__(database)
+        self._turn = database.turn or Turn()
         self._writer = writer
 
     async def head(self, *, begins: bool = False) -> EventHead:
@@ -41,9 +43,10 @@ class SqliteEventLog(EventRows):
 
     async def append(self, owner: str, serial: int, batch: EventBatch) -> int:
         steps = [(TURN, (owner, serial, batch.at), 1), *batch_steps(batch)]
-        # Without the turn of those who write: it is done in no time, and whoever comes next would wait until the answer
-        # was noticed. The process does one thing after the other, and SQLite has the others wait.
-        rows = await self._writer.write(steps, LAST, durable=False)
+        # In no turn of its own: it is done in no time, and whoever comes next would wait until the answer was noticed.
+        # The process does one thing after the other, and SQLite has the others wait.
+        async with self._turn.beside():
+            rows = await self._writer.write(steps, LAST, durable=False)
         return int(rows[0][0]) if rows else 0
 
 
