@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from heapq import nsmallest
 
 from orchestrator.domain.errors import StorageUnavailable
 from orchestrator.domain.task.task import Task
@@ -118,10 +119,9 @@ class Keeper:
         seconds ago. Raises StorageUnavailable."""
         scheduler = self._scheduler
         since = self._wall() - settled
-        active = [
-            task.id for task in scheduler.tasks.values() if task.state.active and (task.assigned_at or 0.0) < since
-        ]
-        for task_id, found in (await self._held(set(active[:MOST_CHECKED]))).items():
+        given = [(task.assigned_at or 0.0, task.id) for task in scheduler.given()]
+        oldest = nsmallest(MOST_CHECKED, (one for one in given if one[0] < since))
+        for task_id, found in (await self._held({task_id for _, task_id in oldest})).items():
             latest = scheduler.tasks.get(task_id)
             if latest is None or found.version <= latest.version:
                 continue

@@ -246,8 +246,10 @@ class Scheduler:
     def node_lost(self, worker_id: str, *, removed: bool) -> None:
         """The node is gone, or does not answer: what it worked on is queued again, and its late word is refused."""
         now = self._clock.wall()
-        for task in [task for task in self.tasks.values() if task.state in ACTIVE and task.node == worker_id]:
-            self._put(task, lifecycle.lose_node(task, now), Report(False, status=0))
+        for task_id in self.seats.given(worker_id):
+            task = self.tasks.get(task_id)
+            if task is not None and task.state in ACTIVE and task.node == worker_id:
+                self._put(task, lifecycle.lose_node(task, now), Report(False, status=0))
         if removed:
             self.seats.remove(worker_id)
         self.dispatch()
@@ -263,12 +265,20 @@ class Scheduler:
             self._keep(task)
             if task.state is ASSIGNED:
                 self._put(task, lifecycle.release(task))
-            elif task.state is RUNNING and (seat := self.seats.by_id.get(task.node)) is not None:
-                if seat.worker.status in LOST:  # before its tasks were known here
+            elif task.state is RUNNING:
+                seat = self.seats.by_id.get(task.node)
+                if seat is None:
+                    self.seats.stray(task.node, task.id)
+                elif seat.worker.status in LOST:  # before its tasks were known here
                     self._put(task, lifecycle.lose_node(task, self._clock.wall()))
                 else:
                     self.seats.take(seat, task.id, task.attempt, task.spec.type)
         self.dispatch()
+
+    def given(self) -> list[Task]:
+        """Those of its tasks that nodes have."""
+        found = (self.tasks.get(task_id) for task_id in self.seats.all_given())
+        return [task for task in found if task is not None and task.state in ACTIVE]
 
     def drop(self, task_id: str) -> None:
         """Forgets a task that is another process's, or none."""

@@ -50,6 +50,7 @@ class Seats:
     def __init__(self, placement: Placement) -> None:
         self.placement = placement
         self.by_id: dict[str, Seat] = {}
+        self._strays: dict[str, str] = {}  # tasks of nodes that are not known here, and their nodes
         self._roster = Roster()
         self._sets: dict[TaskClass, CandidateSet | None] = {}
         self._orders: dict[str, list[NodeState]] = {}
@@ -114,10 +115,25 @@ class Seats:
         seat.credit = max(seat.credit - 1, 0)
         seat.state.begin(task_type)
 
+    def stray(self, worker_id: str, task_id: str) -> None:
+        """The task runs on a node that is not known here."""
+        self._strays[task_id] = worker_id
+
+    def given(self, worker_id: str) -> list[str]:
+        """The tasks that a node has."""
+        seat = self.by_id.get(worker_id)
+        strays = [task_id for task_id, node in self._strays.items() if node == worker_id]
+        return [*seat.running, *strays] if seat is not None else strays
+
+    def all_given(self) -> list[str]:
+        """The tasks that nodes have."""
+        return [*(task_id for seat in self.by_id.values() for task_id in seat.running), *self._strays]
+
     def leave(self, worker_id: str, task_id: str, task_type: str, outcome: Outcome, now: float) -> bool:
         """The task is over on this node, in whatever way. False when it did not run there."""
         seat = self.by_id.get(worker_id)
         if seat is None or seat.running.pop(task_id, None) is None:
+            self._strays.pop(task_id, None)
             return False
         seat.state.finish(task_type, outcome, now)
         if seat.worker.mode is WorkerMode.PULL:
