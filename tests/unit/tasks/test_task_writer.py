@@ -249,6 +249,21 @@ async def test_the_next_transaction_is_on_its_way_before_the_last_one_is_answere
     assert heard == [(name, Verdict.DONE) for name in "abcd"]
 
 
+async def test_an_answer_is_heard_however_much_comes_meanwhile() -> None:
+    ledger, heard = Pipelined(), list[tuple[str, Answer]]()
+    async with at_work(ledger, heard) as put:
+        ledger.may.release()
+        for number in range(5_000):
+            if heard:
+                break
+            put(f"b{number}")
+            await asyncio.sleep(0)
+        first = list(heard)
+        for _ in range(5_000):
+            ledger.may.release()
+    assert first == [("a", Verdict.DONE)]
+
+
 @pytest.mark.parametrize("error", [StorageUnavailable("away"), InvalidRequest("refused")], ids=["away", "refused"])
 async def test_what_is_behind_one_that_fails_is_written_when_that_one_is_settled(error: OrchestratorError) -> None:
     ledger, heard = Pipelined(fails=error), list[tuple[str, Answer]]()

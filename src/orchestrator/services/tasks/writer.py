@@ -239,7 +239,7 @@ class Writer:
                 self._more.clear()
                 await self._more.wait()
             waiting = 0
-            while waiting < len(self._waiting):
+            while waiting < len(self._waiting) and not answer.done():
                 waiting = len(self._waiting)
                 await _heard()
             if self._waiting and not answer.done():
