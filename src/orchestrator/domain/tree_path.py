@@ -16,9 +16,9 @@ def names_of(path: str, *, top: bool = False) -> tuple[str, ...]:
     harm. Raises InvalidRequest for what is absolute, leads upwards or could be read so by anybody."""
     if not is_text(path) or len(path.encode()) > MAX_PATH:
         raise _wrong(f"plain text of at most {MAX_PATH:,} bytes")
-    if path.startswith("/") or "\\" in path or (len(path) > 1 and path[1] == ":"):
-        raise _wrong("a path below the root, with / between its names")
     names = tuple(name for name in path.split("/") if name not in ("", "."))
+    if path.startswith("/") or "\\" in path or (names and names[0][1:2] == ":"):
+        raise _wrong("a path below the root, with / between its names")
     if not names and not top:
         raise _wrong("names a file or folder below the root")
     if len(names) > MAX_DEPTH:
