@@ -100,7 +100,7 @@ async def test_lost_connections_of_the_ledger_are_made_again(
     postgres_url: str, postgres_server: PostgresServer
 ) -> None:
     name = postgres_url.rpartition("/")[2]
-    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    end = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"  # and they are gone
     async with open_storage(postgres_url) as storage:
         await asyncio.gather(*(add(storage.ledger, task(f"t{number}", number)) for number in range(8)))
         for turn in range(2):
@@ -132,7 +132,7 @@ async def test_a_ledger_that_went_away_is_unavailable_and_comes_back(
     postgres_url: str, postgres_server: PostgresServer
 ) -> None:
     name = postgres_url.rpartition("/")[2]
-    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    end = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"  # and they are gone
     async with open_storage(postgres_url) as storage:
         await add(storage.ledger, task("x"))
         await asyncio.to_thread(postgres_server.execute, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
