@@ -169,21 +169,22 @@ async def test_few_are_told_before_the_next_are_written() -> None:
 
 
 class Pipelined(Held):
-    """One that is asked for the next transaction before it has ended one. Of the first, `fails` becomes."""
+    """One that is asked for the next transaction before it has ended one. Of the first, `fails` becomes; or it is
+    `late`, and written in another way than it was asked for."""
 
-    def __init__(self, fails: OrchestratorError | None = None) -> None:
+    def __init__(self, fails: OrchestratorError | None = None, *, late: bool = False) -> None:
         super().__init__()
         self.pipeline = self
         self.behind: list[bool] = []  # of each that it was asked for
         self.order: list[str] = []
-        self._fails = fails
+        self._fails, self._late = fails, late
         self._turn = asyncio.Lock()
         self._broken = False
 
     async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
         self.behind.append(False)
         async with self._turn:
-            self._broken = self._fails is not None
+            self._broken, self._late = self._fails is not None or self._late, False
             if self._fails is not None:
                 error, self._fails = self._fails, None
                 self.begun.put_nowait([change.task.id for change in changes])
@@ -276,6 +277,39 @@ async def test_what_is_behind_one_that_fails_is_written_when_that_one_is_settled
     assert heard == [("a", first), ("b", Verdict.DONE)]
     assert ledger.order[0] == "nothing written", "what becomes of the second is known before the first is looked for"
     assert set(await ledger.get(["a", "b"])) == ({"a", "b"} if first is Verdict.DONE else {"b"})
+
+
+async def test_nothing_overtakes_what_was_behind_one_that_was_written_late() -> None:
+    ledger, order = Pipelined(late=True), list[str]()
+    writer = Writer(ledger)
+    running = asyncio.create_task(writer.run())
+
+    def put(name: str, times: int = 1) -> None:
+        for number in range(times):
+            writer.put(CallbackWrite(queued(f"{name}{number}"), lambda _: None))
+
+    async def written() -> None:
+        order.append((await asyncio.wait_for(ledger.begun.get(), 5))[0])
+
+    try:
+        put("a", MANY)
+        await written()
+        put("b", MANY)
+        await asked(ledger, 2)
+        put("c")
+        ledger.may.release()
+        await asked(ledger, 3)  # c is behind b, which is behind a: neither is written
+        await written()
+        put("d")
+        for _ in range(5):
+            ledger.may.release()
+        await written()
+        await written()
+        await asyncio.wait_for(writer.drained(), 5)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert order == ["a0", "b0", "c0", "d0"]
 
 
 class Followed:

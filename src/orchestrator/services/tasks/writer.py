@@ -134,6 +134,7 @@ class Writer:
         self._outbox = outbox
         self._waiting: list[Write] = []
         self._asked: deque[_Asked] = deque()  # in the order in which it is written and told
+        self._broken = False  # one of those was not written as it was asked for, nor was what is behind it
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -196,8 +197,10 @@ class Writer:
         return await self._answered()
 
     def _room(self) -> bool:
-        """Whether the ledger can be asked for more."""
-        return not self._asked or (self._pipeline is not None and len(self._asked) < ON_THEIR_WAY)
+        """Whether the ledger can be asked for more. What is behind one that was not written comes before that."""
+        if not self._asked:
+            return True
+        return self._pipeline is not None and not self._broken and len(self._asked) < ON_THEIR_WAY
 
     def _ask(self, batch: list[Write], untold: _Written | None = None) -> None:
         """Has the ledger write the batch, behind what it is asked for already. Of `untold` it was not told yet."""
@@ -214,19 +217,25 @@ class Writer:
         try:
             verdicts = await first.answer
         except OrchestratorError as error:
-            others = [one.answer for one in self._asked if one is not first]
-            if others:
-                await asyncio.wait(others)  # they are not written, but that must be known before anything else is
-            self._asked.popleft()
+            await self._break()
             if isinstance(error, StorageUnavailable):
                 await self._again(batch, error)
             else:
                 await self._apart(batch, error)
             return _Written([], [], first.news)
-        self._asked.popleft()
         if verdicts is None:
+            await self._break()
             return await self._write(batch, self._news(batch, None))
+        self._asked.popleft()
         return _Written(batch, verdicts, first.news)
+
+    async def _break(self) -> None:
+        """The first was not written as it was asked for. Those behind it are not written, either, which must be known
+        before anything else is."""
+        self._asked.popleft()
+        self._broken = bool(self._asked)
+        if self._asked:
+            await asyncio.wait([one.answer for one in self._asked])
 
     async def _ask_for_more(self, answer: asyncio.Future[list[Verdict] | None]) -> None:
         """Until the answer is there, the ledger is asked for what comes next, too, once nothing more comes at the
