@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "build" / "compiled"
 # What an inference request and a task pass through. Left out are `entrypoints/http/wire.py`, whose class is subclassed
 # when the service starts, classes of msgspec and the modules with them, because it reads annotations, which compiled
-# classes do not keep, asynchronous generators, and the sets of nodes in `domain/placement`, whose shifts of large
-# integers the compiled form does not survive.
+# classes do not keep, asynchronous generators, and `domain/placement/bits.py`, whose shifts of large integers the
+# compiled form does not survive.
 MODULES = (
     "adapters/http1/connection.py",
     "adapters/http1/fetch.py",
@@ -34,7 +34,21 @@ MODULES = (
     "domain/breaker_window.py",
     "domain/histogram.py",
     "domain/placement/arm.py",
+    "domain/placement/board.py",
+    "domain/placement/latency.py",
+    "domain/placement/learned.py",
+    "domain/placement/load.py",
+    "domain/placement/node_state.py",
+    "domain/placement/placement.py",
+    "domain/placement/policy.py",
+    "domain/placement/prefix.py",
     "domain/placement/record.py",
+    "domain/placement/request.py",
+    "domain/placement/roster.py",
+    "domain/placement/rotation.py",
+    "domain/placement/warm.py",
+    "domain/placement/weighted.py",
+    "domain/storable.py",
     "domain/task/change.py",
     "domain/task/lifecycle.py",
     "domain/task/ready.py",
@@ -42,6 +56,7 @@ MODULES = (
     "domain/task/state.py",
     "domain/task/storable.py",
     "domain/task/task.py",
+    "domain/worker.py",
     "entrypoints/http/tasks/direct.py",
     "entrypoints/http/tasks/work.py",
     "services/clock.py",
@@ -62,7 +77,9 @@ MODULES = (
     "services/tasks/events.py",
     "services/tasks/figures.py",
     "services/tasks/intake.py",
+    "services/tasks/large_results.py",
     "services/tasks/numbers.py",
+    "services/tasks/reach.py",
     "services/tasks/report.py",
     "services/tasks/reporting.py",
     "services/tasks/scheduler.py",
@@ -70,8 +87,10 @@ MODULES = (
     "services/tasks/submission.py",
     "services/tasks/timers.py",
     "services/tasks/waits.py",
+    "services/tasks/webhooks.py",
     "services/tasks/wire.py",
     "services/tasks/writer.py",
+    "services/workers/registry.py",
 )
 MYPY = "[mypy]\nstrict = True\nplugins = pydantic.mypy\n"
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.change import Change
-from orchestrator.domain.task.task import MAX_RESULT, Task
+from orchestrator.domain.task.requirements import Requirements, TaskClass
+from orchestrator.domain.task.task import MAX_RESULT, Backoff, OnDependencyFailure, Task
 from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
 from orchestrator.ports.store import Storage
 from orchestrator.storage import open_storage
@@ -47,6 +48,35 @@ async def _round_trip(url: str, task: Task, again: Task) -> None:
         following = task.replace(spec=held.spec, version=held.version + 1)
         await move(ledger, held, following)
         assert await ledger.get([task.id]) == {task.id: following}
+
+
+PLAIN: dict[str, Any] = {"deadline": None, "not_before": None, "callback_url": "", "dependencies": ()}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"created_at": 0.0},
+        {"created_at": 1e-7},
+        {"created_at": 1795000000.123457},
+        {"timeout": 0.5},
+        {"max_retries": 0},
+        {"backoff": Backoff(2.5, 7.0)},
+        {"on_dependency_failure": OnDependencyFailure.RUN},
+        {"of": TaskClass("noop", Requirements(frozenset({"gpu"}), (("zone", "a"),), 5.0, 6.0, 0.5))},
+        {"deadline": 0.0},
+        {"not_before": 0.0},
+        {"idempotency_key": "k"},
+    ],
+    ids=str,
+)
+async def test_plain_tasks_come_back_whatever_the_one_before_asked_for(storage: Storage, asked: dict[str, Any]) -> None:
+    plain = queued("plain")
+    plain = plain.replace(spec=plain.spec.replace(**PLAIN))
+    other = plain.replace(spec=plain.spec.replace(id="other", **asked))
+    assert await storage.ledger.commit([Change(plain), Change(other)]) == [DONE, DONE]
+    assert await storage.ledger.get(["plain", "other"]) == {"plain": plain, "other": other}
 
 
 HOSTILE = ["a\0b", "\ud800", "x" * 513]

@@ -21,6 +21,8 @@ def is_text(text: str) -> bool:
     """Whether both databases can hold this text."""
     if "\0" in text:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,8 @@
 """Sets of node indexes as whole numbers: bit i stands for node i.
 
 An AND of two 1,000-bit numbers takes about 50 ns, so the questions of placement (who has room, who holds the model,
-who is resting) are answered for the whole fleet at once, with no loop over its nodes.
+who is resting) are answered for the whole fleet at once, with no loop over its nodes. All shifts of such numbers are
+here: this module is not compiled (docs/adr/0008-compiled-data-plane.md).
 """
 
 from __future__ import annotations
@@ -9,9 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 
+def only(index: int) -> int:
+    """The set of one node."""
+    return 1 << index
+
+
+def holds(mask: int, index: int) -> bool:
+    """Whether the index is in the set."""
+    return bool(mask >> index & 1)
+
+
 def lowest(mask: int) -> int:
     """Index of the lowest set bit; -1 for the empty set."""
     return (mask & -mask).bit_length() - 1
+
+
+def following(mask: int, index: int) -> int:
+    """The next index of a non-empty set after this one (-1: the first), and the first after the last."""
+    above = mask >> (index + 1)
+    return index + 1 + lowest(above) if above else lowest(mask)
 
 
 def nth(mask: int, k: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from orchestrator.domain.placement.bits import only
 from orchestrator.domain.placement.record import Outcome, Record
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class NodeState:
     def __init__(self, roster: Roster, index: int, id: str, max_concurrency: int, weight: float) -> None:
         self.roster = roster
         self.index = index
-        self.bit = 1 << index
+        self.bit = only(index)
         self.id = id
         self.max_concurrency = max_concurrency
         self.weight = weight

@@ -10,6 +10,7 @@ from itertools import islice
 from math import ceil
 from zlib import crc32
 
+from orchestrator.domain.placement.bits import holds
 from orchestrator.domain.placement.load import connection_cost
 from orchestrator.domain.placement.node_state import NodeState
 from orchestrator.domain.placement.options import PolicyOptions
@@ -182,7 +183,7 @@ class PrefixAffinity(Policy):
             if index in seen:
                 continue
             seen.add(index)
-            if pool >> index & 1:
+            if holds(pool, index):
                 node = candidates.nodes[candidates.positions[index]]
                 if node.in_flight_by_model.get(candidates.model, 0) < bound:
                     return node
@@ -203,5 +204,5 @@ class PrefixAffinity(Policy):
 
 def _keys(model: str, prefix: tuple[int, ...]) -> list[int]:
     # One number instead of a pair: a third of the memory, and chance makes two equal once in 2**64.
-    salt = hash(model) << 32
+    salt = hash(model) * 2**32
     return [salt ^ block for block in prefix]

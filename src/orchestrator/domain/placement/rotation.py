@@ -7,7 +7,7 @@ from collections import OrderedDict
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import accumulate
 
-from orchestrator.domain.placement.bits import lowest, members
+from orchestrator.domain.placement.bits import following, members
 from orchestrator.domain.placement.node_state import NodeState
 from orchestrator.domain.placement.policy import Policy, Rating
 from orchestrator.domain.placement.request import CandidateSet, PlacementRequest
@@ -51,8 +51,7 @@ class RoundRobin(Policy):
         last = candidates.memory.get(self)
         if not isinstance(last, int):
             last = int(self.rand() * candidates.mask.bit_length()) - 1
-        above = pool >> (last + 1)
-        index = last + 1 + lowest(above) if above else lowest(pool)
+        index = following(pool, last)
         candidates.memory[self] = index
         return candidates.nodes[candidates.positions[index]]
 

@@ -20,7 +20,7 @@ _TEXT = "text holds a NUL character, an unpaired surrogate or bytes that are not
 def check_spec(spec: TaskSpec) -> None:
     """Raises `InvalidRequest` when a database would refuse or alter what was submitted."""
     _check_class(spec.of)
-    names = spec.id + spec.type + spec.principal + spec.idempotency_key
+    names = f"{spec.id}{spec.of.type}{spec.principal}{spec.idempotency_key}"
     if len(names) > KEY_LIMIT or not _is_plain(names):
         _keys(spec.id, spec.type, spec.principal, spec.idempotency_key)
     if spec.callback_url or spec.dependencies:
@@ -50,7 +50,7 @@ def _check_class(of: TaskClass) -> None:
 
 def check_progress(task: Task) -> None:
     """Raises `InvalidRequest` when a database would refuse or alter what became of the task."""
-    names = task.spec.id + task.node + task.owner
+    names = f"{task.spec.id}{task.node}{task.owner}"
     if len(names) > KEY_LIMIT or not _is_plain(names):
         _keys(task.spec.id, task.node, task.owner)
     if task.error or task.note or task.agent or task.waiting_for:

@@ -82,8 +82,9 @@ class NodeCarrier:
             kept.append(task)
             self._alarms.after(KEPT_SECONDS, lambda: self._give_back(worker.id, task))
         else:
+            if not poll.tasks:
+                poll.more.set()
             poll.tasks.append(task)
-            poll.more.set()
 
     def withdraw(self, worker: Worker, task: Task) -> None:
         if worker.mode is WorkerMode.PUSH:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 REPLICA_BITS = 10  # of `seq`: replicas that draw in the same microsecond get different numbers, almost always
 RANDOM_BITS = 10  # of an id
 _ID_MASK = (1 << 48) - 1
+_ENDS = tuple(f"{number:03x}" for number in range(1 << 12))  # the last digits of ids; the others are the same for ms
 
 
 def seq_at(moment: float) -> int:
@@ -23,6 +24,7 @@ class Numbers:
         self._replica = int(rand() * (1 << REPLICA_BITS))
         self._moment = 0
         self._id = 0
+        self._stem, self._stem_of = "", -1  # how ids begin
 
     def seq(self, now: float) -> int:
         """Grows with every call; `now` is seconds since the epoch."""
@@ -34,4 +36,7 @@ class Numbers:
         may draw the same one, then the ledger says so."""
         drawn = int(now * 1e3) << RANDOM_BITS | int(self._rand() * (1 << RANDOM_BITS))
         self._id = max(self._id + 1, drawn)
-        return f"task_{self._id & _ID_MASK:012x}"
+        stem = (self._id & _ID_MASK) >> 12
+        if stem != self._stem_of:
+            self._stem, self._stem_of = f"task_{stem:09x}", stem
+        return self._stem + _ENDS[self._id & 0xFFF]

@@ -430,8 +430,11 @@ class Scheduler:
 
     def finished(self, parent: Task) -> None:
         """A task has finished, here or elsewhere: those that wait for it go on."""
+        children = self.children.pop(parent.spec.id, None)
+        if not children:
+            return
         now = self._clock.wall()
-        for child_id in self.children.pop(parent.id, ()):
+        for child_id in children:
             child = self.tasks.get(child_id)
             following = lifecycle.parent_finished(child, parent, now) if child is not None else None
             if child is not None and following is not None and following is not child:

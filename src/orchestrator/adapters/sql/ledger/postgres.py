@@ -24,7 +24,7 @@ from orchestrator.adapters.sql.ledger.rows import (
     IDLE,
     READ_ENDED,
     READ_HOT,
-    chained,
+    Chains,
     check,
     counts_of,
     deltas,
@@ -156,11 +156,11 @@ class PostgresLedger:
                 pool.terminate()
 
     async def commit(self, changes: Sequence[Change], news: News | None = None) -> list[Verdict]:
-        merged, places = chained(changes)
-        check(merged)
+        chains = Chains(changes)
+        check(chains.merged)
         if not changes:
             return []
-        whole = written_at_once(changes, merged, news)
+        whole = written_at_once(changes, chains, news)
         number = await self._whole(*whole) if whole is not None else None
         if number is not None:
             if news is not None:
@@ -171,9 +171,9 @@ class PostgresLedger:
         # held while the server waits for this process.
         async def each(connection: Any) -> list[Verdict]:
             written: list[Verdict] = []
-            for wave in waves(merged):
+            for wave in waves(chains.merged):
                 written += await write(connection, wave)
-            verdicts = unchained(written, places)
+            verdicts = unchained(written, chains.places)
             counted = deltas(changes, verdicts)
             if counted:
                 await connection.execute(COUNT, changes[0].task.owner, *transposed(counted, 3))

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from orchestrator.adapters.sql.event_log.postgres import added as told_with
-from orchestrator.adapters.sql.ledger.rows import ALL, ENDED, FIXED, MOVING, deltas, ending, fixed, moving
+from orchestrator.adapters.sql.ledger.rows import ALL, ENDED, FIXED, MOVING, Chains, deltas, ending, fixed, moving
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.task import Task
 from orchestrator.ports.ledger import News, Verdict
@@ -90,12 +90,14 @@ COUNT = _counted(1, 2)
 
 
 def written_at_once(
-    changes: Sequence[Change], merged: Sequence[Change], news: News | None = None
+    changes: Sequence[Change], chains: Chains, news: News | None = None
 ) -> tuple[str, list[Any]] | None:
     """A statement and its values that make all of the changes, if all of them can be made, and otherwise fail, as what
     it says then (`LATE`) is no number, and make none: one way to the server and back, where one by one it is six. None
-    when it must be found out which can be made. `merged` is what `chained` makes of the changes. It gives the number of
-    the `news`, 0 where there are none."""
+    when it must be found out which can be made. It gives the number of the `news`, 0 where there are none."""
+    merged = chains.merged
+    if not chains.apart:
+        return None
     adds: list[Change] = []
     moves: list[Change] = []
     ends: list[Change] = []
@@ -109,8 +111,6 @@ def written_at_once(
             return None
         else:
             (ends if finished else moves).append(change)
-    if len({change.task.spec.id for change in merged}) < len(merged):
-        return None
     keys = sorted(_key(change.task) for change in adds if change.task.spec.idempotency_key)
     all_done = [Verdict.DONE] * len(changes)
     values: list[Any] = [len(keys) + len(merged), changes[0].task.owner]

@@ -35,6 +35,8 @@ _rest = msgspec.json.Decoder(RestDocument)
 _NO_LIMITS = Requirements()
 _STANDARD = (_NO_LIMITS.min_cpu, _NO_LIMITS.min_memory, _NO_LIMITS.max_load)
 DONE: Final = Verdict.DONE
+_RUN: Final = OnDependencyFailure.RUN
+_CREATED = '{"created_at":'  # how a text of `SpecDocument` begins
 _STATES = {state.value: state for state in TaskState}
 
 
@@ -46,30 +48,40 @@ def check(changes: Sequence[Change]) -> None:
             check_spec(change.task.spec)
 
 
-def chained(changes: Sequence[Change]) -> tuple[list[Change], list[int]]:
-    """The changes, those of one task that follow from each other as one; and for each change of which one it is part.
-    What is submitted and handed out at the same moment is written once."""
-    merged: list[Change] = []
-    places: list[int] = []
-    latest: dict[int, int] = {}  # not by the tasks' ids: one that is submitted again may be another task
-    for change in changes:
-        task = change.task
-        place = latest.get(id(task.spec))
-        if place is not None and change.expected and not _is_ended(merged[place].before):
-            earlier = merged[place].task
-            if (earlier.version, earlier.state) == (change.expected, change.before) and not _is_ended(earlier.state):
-                merged[place] = Change(task, merged[place].expected, merged[place].before)
-                places.append(place)
-                continue
-        latest[id(task.spec)] = len(merged)
-        places.append(len(merged))
-        merged.append(change)
-    return merged, places
+class Chains:
+    """Changes, those of one task that follow from each other as one. What is submitted and handed out at the same
+    moment is written once. `places` tells for each change of which of the `merged` it is part; `apart` whether no task
+    is in two of those."""
+
+    __slots__ = ("apart", "merged", "places")
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self.merged: list[Change] = []
+        self.places: list[int] = []
+        self.apart = True
+        merged, places = self.merged, self.places
+        latest: dict[str, int] = {}
+        for change in changes:
+            place = latest.get(change.task.spec.id)
+            if place is not None:
+                earlier = merged[place]
+                if _follows(change, earlier):
+                    merged[place] = Change(change.task, earlier.expected, earlier.before)
+                    places.append(place)
+                    continue
+                self.apart = False
+            latest[change.task.spec.id] = len(merged)
+            places.append(len(merged))
+            merged.append(change)
 
 
-def _is_ended(state: TaskState | None) -> bool:
-    """Whether a task in this state is in the other table."""
-    return state is not None and state in FINISHED
+def _follows(change: Change, earlier: Change) -> bool:
+    """Whether it can be made together with an earlier one of that id, which may be another task. A task that has ended
+    is in the other table."""
+    task, before = earlier.task, earlier.before
+    if task.spec is not change.task.spec or not change.expected or (before is not None and before in FINISHED):
+        return False
+    return task.version == change.expected and task.state is change.before and task.state not in FINISHED
 
 
 def unchained(verdicts: Sequence[Verdict], places: Sequence[int]) -> list[Verdict]:
@@ -142,7 +154,7 @@ def task_of(row: Sequence[Any]) -> Task:
         not_before=stored.not_before,
         callback_url=stored.callback_url,
         dependencies=stored.dependencies,
-        on_dependency_failure=OnDependencyFailure.RUN if stored.run_anyway else OnDependencyFailure.FAIL,
+        on_dependency_failure=_RUN if stored.run_anyway else OnDependencyFailure.FAIL,
         principal=principal,
         idempotency_key=stored.key,
     )
@@ -176,15 +188,16 @@ def keys_of(rows: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
 
 def deltas(changes: Sequence[Change], verdicts: list[Verdict]) -> list[tuple[str, int, int]]:
     """What the written changes add to the counts: state, tasks in it now, tasks that ended in it."""
-    moves: dict[tuple[TaskState | None, TaskState], int] = {}  # there are few kinds of them
-    for place, change in enumerate(changes):
-        if verdicts[place] is DONE:
-            move = change.before, change.task.state
-            moves[move] = moves.get(move, 0) + 1
     now: Counter[TaskState] = Counter()
     ended: Counter[TaskState] = Counter()
-    for (before, after), count in moves.items():
-        if before is after:
+    place = 0
+    while place < len(changes):
+        before, after = changes[place].before, changes[place].task.state
+        count = 0  # of the same kind, which mostly come together
+        while place < len(changes) and changes[place].before is before and changes[place].task.state is after:
+            count += verdicts[place] is DONE
+            place += 1
+        if before is after or not count:
             continue
         now[after] += count
         if before is not None:
@@ -222,7 +235,33 @@ def counts_of(rows: Iterable[Sequence[Any]]) -> Counts:
 
 
 def _write_spec(spec: TaskSpec) -> str:
-    stored = SpecDocument(
+    """Of most tasks only the moment is new: the rest of the text is remembered."""
+    others = spec.callback_url or spec.dependencies or spec.idempotency_key
+    if others or spec.deadline is not None or spec.not_before is not None:
+        return _encode(_document(spec)).decode()
+    backoff, anyway = spec.backoff, spec.on_dependency_failure is _RUN
+    rest = _rest_of_spec(spec.of, spec.timeout, spec.max_retries, backoff.base, backoff.most, anyway)
+    return f"{_CREATED}{_encode(spec.created_at).decode()}{rest}"
+
+
+@lru_cache(2_000)
+def _rest_of_spec(of: TaskClass, timeout: float, max_retries: int, base: float, most: float, anyway: bool) -> str:
+    """The text behind `created_at`."""
+    spec = TaskSpec(
+        "",
+        0,
+        of,
+        0.0,
+        timeout=timeout,
+        max_retries=max_retries,
+        backoff=Backoff(base, most),
+        on_dependency_failure=_RUN if anyway else OnDependencyFailure.FAIL,
+    )
+    return _encode(_document(spec)).decode().removeprefix(f"{_CREATED}0.0")
+
+
+def _document(spec: TaskSpec) -> SpecDocument:
+    return SpecDocument(
         spec.created_at,
         spec.timeout,
         spec.max_retries,
@@ -231,11 +270,10 @@ def _write_spec(spec: TaskSpec) -> str:
         spec.not_before,
         spec.callback_url,
         spec.dependencies,
-        spec.on_dependency_failure is OnDependencyFailure.RUN,
+        spec.on_dependency_failure is _RUN,
         spec.idempotency_key,
         *_class_fields(spec.of),
     )
-    return _encode(stored).decode()
 
 
 @lru_cache(10_000)

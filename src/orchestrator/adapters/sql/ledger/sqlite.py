@@ -16,7 +16,7 @@ from orchestrator.adapters.sql.ledger.rows import (
     IDLE,
     READ_ENDED,
     READ_HOT,
-    chained,
+    Chains,
     check,
     counts_of,
     filters_of,
@@ -102,12 +102,12 @@ class SqliteLedger:
     async def _commit(self, changes: Sequence[Change], news: News | None, after: int) -> list[Verdict]:
         """Raises Behind."""
         number = self._number = self._number + 1
-        merged, places = chained(changes)
-        check(merged)
+        chains = Chains(changes)
+        check(chains.merged)
         if not changes:
             return []
         all_done = [Verdict.DONE] * len(changes)
-        steps = written_at_once(changes, merged)
+        steps = written_at_once(changes, chains)
         if steps is not None:
             batch = news.of(all_done) if news is not None else None
             steps += batch_steps(batch) if batch is not None else []
@@ -118,7 +118,7 @@ class SqliteLedger:
                 return all_done
         elif after:
             raise Behind
-        return await self._write(lambda connection: write_each(connection, changes, merged, places, news))
+        return await self._write(lambda connection: write_each(connection, changes, chains, news))
 
     async def _write_at_once(
         self, steps: Sequence[Step], question: str, number: int, after: int

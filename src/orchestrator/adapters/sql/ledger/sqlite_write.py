@@ -15,6 +15,7 @@ from orchestrator.adapters.sql.ledger.rows import (
     ENDED,
     FIXED,
     MOVING,
+    Chains,
     deltas,
     ending,
     fixed,
@@ -89,15 +90,17 @@ def _remove(rows: int) -> str:
     return f"DELETE FROM tasks WHERE id IN ({', '.join('?' * rows)})"  # noqa: S608
 
 
-def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> list[Step] | None:
+def written_at_once(changes: Sequence[Change], chains: Chains) -> list[Step] | None:
     """The steps of a transaction that makes all of the changes, if all of them can be made; None when it must be found
-    out which of them can. `merged` is what `chained` makes of the changes."""
+    out which of them can."""
+    if not chains.apart:
+        return None
     adds: list[Any] = []
     finishes: list[Any] = []
     moves: list[Any] = []
     removed: list[Any] = []
     steps: list[Step] = []
-    for change in merged:
+    for change in chains.merged:
         task = change.task
         if change.expected == 0:
             if task.state in FINISHED:
@@ -116,8 +119,6 @@ def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> list
         else:
             moves += moving(task)
             moves += _held(change)
-    if len({change.task.spec.id for change in merged}) < len(merged):
-        return None
     steps += _steps(_add, len(ALL), adds)
     steps += _steps(_finish, len(ENDED) - len(FIXED) + HELD, finishes)
     steps += _steps(_remove, 1, removed)
@@ -131,14 +132,12 @@ def written_at_once(changes: Sequence[Change], merged: Sequence[Change]) -> list
 def write_each(
     connection: sqlite3.Connection,
     changes: Sequence[Change],
-    merged: Sequence[Change],
-    places: Sequence[int],
+    chains: Chains,
     news: News | None = None,
 ) -> list[Verdict]:
-    """Within a transaction, one after the other. A verdict for each; `merged` and `places` are what `chained` makes of
-    the changes."""
+    """Within a transaction, one after the other. A verdict for each."""
     cursor = connection.cursor()
-    verdicts = unchained([_write_one(cursor, change) for change in merged], places)
+    verdicts = unchained([_write_one(cursor, change) for change in chains.merged], chains.places)
     counted = deltas(changes, verdicts)
     if counted:
         cursor.execute(count(len(counted)), _flat(counted))
