@@ -91,3 +91,15 @@ async def test_a_node_that_is_removed_need_not_wait(tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             while await state(http, "a") != "queued":  # noqa: ASYNC110 - written just after the answer
                 await asyncio.sleep(0.01)
+
+
+async def test_what_a_node_is_given_is_sent_once(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        await http.post("/tasks", json={"task_type": "t", "task_id": "a", "input_data": "a-large-input"})
+        pulled = await http.post("/nodes/n/tasks/pull", json={"wait": 5})
+        assert pulled.text.count("a-large-input") == 1
+        assert set(pulled.json()) == {"success", "tasks", "timestamp"}
+        report = {"task_id": "a", "attempt": 1, "status": "completed", "node_id": "n"}
+        reported = await http.post("/tasks/results", json={"results": [report]})
+        assert set(reported.json()) == {"success", "results", "timestamp"}
+        assert reported.json()["results"] == [{"success": True, "task_id": "a", "status": "completed"}]

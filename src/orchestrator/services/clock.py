@@ -9,12 +9,14 @@ from time import monotonic, time
 class Clock:
     """`now` is the last reading, in monotonic seconds; `epoch` the same moment in seconds since the epoch."""
 
-    __slots__ = ("_wall", "epoch", "now")
+    __slots__ = ("_second", "_text", "_wall", "epoch", "now")
 
     def __init__(self) -> None:
         self.now = monotonic()
         self.epoch = time()
         self._wall = self.epoch - self.now
+        self._second = -1
+        self._text = ""  # of that second
 
     def tick(self) -> float:
         """Reads the clock anew."""
@@ -34,4 +36,7 @@ class Clock:
 
     def timestamp(self) -> str:
         """The moment in RFC 3339, UTC."""
-        return datetime.fromtimestamp(self.epoch, UTC).isoformat().replace("+00:00", "Z")
+        second = int(self.epoch)
+        if second != self._second:
+            self._second, self._text = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
+        return f"{self._text}.{int((self.epoch - second) * 1e6):06d}Z"

@@ -65,12 +65,21 @@ def answer(request: Request, named: Mapping[str, Any], *, message: str = "", sta
 
 def written(service: HttpService, named: Mapping[str, Any], message: str = "") -> bytes:
     """The body of a success."""
-    # A long list is said twice, and written once.
+    # A long list is said twice, and encoded once.
     once = {name: msgspec.Raw(_encode(value)) if isinstance(value, list) else value for name, value in named.items()}
     body = {"success": True, **once}
     if message:
         body["message"] = message
     body["data"] = once
+    return _stamped(service, body)
+
+
+def said_once(service: HttpService, named: Mapping[str, Any]) -> bytes:
+    """The same without `data`, for what only nodes of ours read: what they are given may be large."""
+    return _stamped(service, {"success": True, **named})
+
+
+def _stamped(service: HttpService, body: dict[str, Any]) -> bytes:
     service.clock.tick()
     body["timestamp"] = service.clock.timestamp()
     return _encode(body)

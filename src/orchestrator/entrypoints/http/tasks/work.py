@@ -17,7 +17,7 @@ from orchestrator.domain.task.state import VALUES
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import WorkerMode
 from orchestrator.entrypoints.http.service import HttpService
-from orchestrator.entrypoints.http.tasks.envelope import written
+from orchestrator.entrypoints.http.tasks.envelope import said_once, written
 from orchestrator.services.tasks.node_body import PullBody, ReportBody, ReportsBody
 from orchestrator.services.tasks.reporting import Told
 from orchestrator.services.tasks.submission import read_batch
@@ -65,7 +65,7 @@ async def pulled(service: HttpService, principal: Principal, node_id: str, raw: 
         await service.tasks.confirm(node_id, body.running)
     tasks = await service.tasks.pull(node_id, body.limit, body.wait)
     service.workers.alive(node_id)
-    return written(service, {"tasks": [wire(task) for task in tasks]})
+    return said_once(service, {"tasks": [wire(task) for task in tasks]})
 
 
 async def reported(service: HttpService, principal: Principal, task_id: str, raw: bytes) -> bytes:
@@ -105,7 +105,7 @@ async def _reported_many(
             heard[said.node] = said
     for said in heard.values():
         _heard(service, said)
-    return written(service, {"results": results})
+    return said_once(service, {"results": results})
 
 
 def _answered(task_id: str | None, found: Task | OrchestratorError) -> dict[str, Any]:
