@@ -132,6 +132,9 @@ async def test_dead_letters(command: CommandLine, tmp_path: Path) -> None:
         assert "did not complete" in ended.err
         [letter] = (await tasks("tasks", "dead-letter", "list", "--type", "broken")).rows
         assert letter["error"] == "it is broken"
+        why = (await tasks("tasks", "explain", letter["id"])).out
+        assert why.startswith(f"failed: ended after {letter['attempts']} attempt"), why
+        assert "it is broken" in why
         assert (await tasks("tasks", "dead-letter", "replay")).status == 2
         assert "Replay 1 task?" in (await tasks("tasks", "dead-letter", "replay", "--all")).err
         replayed = await tasks("tasks", "dead-letter", "replay", "--all", "--yes", "--json")

@@ -190,6 +190,20 @@ async def test_check_19_a_node_that_rejects_is_tried_with_growing_gaps(tmp_path:
         assert found["retry_count"] == 2
 
 
+async def test_why_a_task_is_tried_again_and_why_it_ended_is_explained(tmp_path: Path) -> None:
+    async with api(tmp_path) as served, stub_node((500, "broken")) as node:
+        await served.node("n", node.port)
+        task = await served.submit(max_retries=1, backoff={"base": 60, "most": 60})
+        await served.until(task, "retrying")
+        why = (await served.explain(task))["reason"]
+        assert re.fullmatch(r"attempt 1 failed: .*HTTP 500.*; the next one begins in \d+\.\d s", why)
+        await served.call("POST", f"/tasks/{task}/cancel", {"reason": "no longer wanted"})
+        assert (await served.explain(task))["reason"].startswith("ended after 1 attempt: ")
+        ended = await served.submit(deadline=time.time() - 5)
+        await served.until(ended, "failed")
+        assert (await served.explain(ended))["reason"].startswith("ended before any attempt: ")
+
+
 async def test_check_20_an_attempt_that_takes_too_long_ends(tmp_path: Path) -> None:
     async with api(tmp_path) as served, stub_node(ACCEPTS) as node:
         await served.node("n", node.port)

@@ -85,9 +85,13 @@ class Tasks:
             return f"waits for {', '.join(sorted(task.waiting_for))}"
         if task.state in (TaskState.WAITING, TaskState.RETRYING):
             left = max((task.wake_at or 0.0) - self._clock.wall(), 0.0)
-            return f"{'is tried again' if task.state is TaskState.RETRYING else 'begins'} in {left:.1f} s"
+            if task.state is TaskState.WAITING:
+                return f"begins in {left:.1f} s"
+            return f"attempt {task.attempt} failed: {task.error}; the next one begins in {left:.1f} s"
+        if task.state.active:
+            return f"is {task.state} on {task.node}"
         if task.state is not TaskState.QUEUED:
-            return f"is {task.state}" + (f" on {task.node}" if task.state.active else "")
+            return _ended(task)
         if self._scheduler.paused:
             return "the orchestrator is stopped"
         if task.spec.type in self._scheduler.paused_types:
@@ -198,3 +202,8 @@ class Tasks:
             task = (await self._ledger.get([task_id])).get(task_id)
             return task is not None and task.state.active and task.attempt == attempt
         return True
+
+
+def _ended(task: Task) -> str:
+    attempts = f"after {task.attempt} attempt{'s' * (task.attempt > 1)}" if task.attempt else "before any attempt"
+    return f"ended {attempts}" + (f": {task.error}" if task.error else "")
