@@ -315,6 +315,10 @@ class Scheduler:
             if following is None:
                 return
             task = self.tasks[following.id]
+            deadline = task.spec.deadline
+            if deadline is not None and deadline <= self._clock.epoch:  # its alarm has not rung yet
+                self._put(task, lifecycle.miss_deadline(task, self._clock.epoch))
+                continue
             seat = self.seats.choose(task.spec.of, now)
             if seat is None:  # the nodes with room rest after failures
                 ready.set_aside(following.number)
