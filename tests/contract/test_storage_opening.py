@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from orchestrator.adapters.sql.location import PostgresServer, SqliteFile, locate
-from orchestrator.domain.errors import ConfigurationError
+from orchestrator.domain.errors import ConfigurationError, StorageUnavailable
 from orchestrator.domain.node import NodeKind, NodeSpec
 from orchestrator.storage import open_storage
 
@@ -162,3 +165,27 @@ except ConfigurationError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=os.environ)
     assert "orchestrator[postgres]" in done.stdout, done.stderr
+
+
+async def test_a_new_file_that_another_process_is_writing_to_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses at once, whatever the timeout, who would switch such a file to a write-ahead log."""
+    path = tmp_path / "orchestrator.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        opening = asyncio.create_task(_opened(f"sqlite:///{path}"))
+        assert not (await asyncio.wait([opening], timeout=0.3))[0], "it waits"
+        other.execute("COMMIT")
+        await asyncio.wait_for(opening, 10.0)
+
+
+async def test_it_is_not_waited_for_longer_than_for_any_transaction(tmp_path: Path) -> None:
+    path = tmp_path / "orchestrator.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable, match="locked"):
+            await _opened(f"sqlite:///{path}", 0.2)
+
+
+async def _opened(url: str, busy_timeout: float = 10.0) -> None:
+    async with open_storage(url, busy_timeout=busy_timeout) as storage:
+        assert storage.instance_id

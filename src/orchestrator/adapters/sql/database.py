@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sqlite3
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from orchestrator.adapters.sql.cancelling import cancellation_kept
 from orchestrator.adapters.sql.location import PostgresServer, SqliteFile
@@ -19,6 +24,7 @@ from orchestrator.domain.errors import ConfigurationError, Conflict, InvalidRequ
 
 BUSY_TIMEOUT = 10.0  # seconds that a writer waits for another process's transaction
 COMMAND_TIMEOUT = 60.0  # seconds for one statement of PostgreSQL
+LOOK_AGAIN = 0.01  # seconds between two tries to open a file that another process begins with
 # A plan that suits every value suits no search: of one word there are three, of another half a million. What is asked
 # here ends before machine code for it would have paid. A scan that ends with its first hits begins where they were
 # found before, and not where another scan has left off.
@@ -116,19 +122,33 @@ def _sqlite_engine(location: SqliteFile, busy_timeout: float) -> AsyncEngine:
         pool_size=4,
         hide_parameters=True,
     )
-    sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, busy_timeout))
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(patience: float, connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver starts no transaction by itself: `_begin_sqlite` does
     cursor = connection.cursor()
+    end = time.monotonic() + patience
     try:
         for pragma in (*PRAGMAS, "synchronous=FULL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
+            while not _said(cursor, pragma, last=time.monotonic() > end):
+                await_only(asyncio.sleep(LOOK_AGAIN))
     finally:
         cursor.close()
+
+
+def _said(cursor: Any, pragma: str, *, last: bool) -> bool:
+    """False where another process is in the way and it is not the `last` try. SQLite waits for nobody when a new file
+    is switched to a write-ahead log while another process begins with the same file."""
+    try:
+        cursor.execute(f"PRAGMA {pragma}")
+    except sqlite3.OperationalError as error:
+        if last or "locked" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
