@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -20,14 +21,23 @@ from orchestrator.services.tasks.seats import Seats
 from orchestrator.services.tasks.writer import Writer
 from task_samples import NOW, keep, move, queued
 
+ALL_READ = "all tasks were gone through"
+
 
 class Unread(dict[str, Task]):
     """Tasks that are only looked up: with a million of them, reading all stops the service for 50 ms."""
 
     def __iter__(self) -> Iterator[str]:
-        raise AssertionError("all tasks were gone through")
+        raise AssertionError(ALL_READ)
 
-    keys = values = items = __iter__  # type: ignore[assignment]
+    def keys(self) -> NoReturn:
+        raise AssertionError(ALL_READ)
+
+    def values(self) -> NoReturn:
+        raise AssertionError(ALL_READ)
+
+    def items(self) -> NoReturn:
+        raise AssertionError(ALL_READ)
 
 
 class Nowhere:
@@ -38,13 +48,16 @@ class Nowhere:
     def withdraw(self, worker: Worker, task: Task) -> None: ...
 
 
+def half() -> float:
+    return 0.5
+
+
 class Kept:
     def __init__(self) -> None:
-        rand = lambda: 0.5  # noqa: E731
         self.ledger = MemoryLedger()
         self.writer = Writer(self.ledger)
-        seats = Seats(Placement("round_robin", rand=rand))
-        self.scheduler = Scheduler(Clock(), self.writer, seats, Nowhere(), owner="me", rand=rand)
+        seats = Seats(Placement("round_robin", rand=half))
+        self.scheduler = Scheduler(Clock(), self.writer, seats, Nowhere(), owner="me", rand=half)
         self.scheduler.tasks = Unread()
         self.keeper = Keeper(self.ledger, self.scheduler, lambda: NOW + 60.0, alone=False)
 

@@ -133,19 +133,19 @@ def _prepare_sqlite(patience: float, connection: Any, _record: object) -> None:
     end = time.monotonic() + patience
     try:
         for pragma in (*PRAGMAS, "synchronous=FULL", "foreign_keys=ON"):
-            while not _said(cursor, pragma, last=time.monotonic() > end):
+            while not _said(cursor, pragma, end):
                 await_only(asyncio.sleep(LOOK_AGAIN))
     finally:
         cursor.close()
 
 
-def _said(cursor: Any, pragma: str, *, last: bool) -> bool:
-    """False where another process is in the way and it is not the `last` try. SQLite waits for nobody when a new file
-    is switched to a write-ahead log while another process begins with the same file."""
+def _said(cursor: Any, pragma: str, end: float) -> bool:
+    """False where another process is in the way; after `end` (monotonic seconds) that is an error. SQLite waits for
+    nobody when a new file is switched to a write-ahead log while another process begins with the same file."""
     try:
         cursor.execute(f"PRAGMA {pragma}")
     except sqlite3.OperationalError as error:
-        if last or "locked" not in str(error):
+        if time.monotonic() > end or "locked" not in str(error):
             raise
         return False
     return True

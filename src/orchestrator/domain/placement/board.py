@@ -148,7 +148,7 @@ class BoardPolicy(Policy):
     ) -> dict[str, float]:
         """The figures behind a cost."""
         record = node.records.get(candidates.model)
-        parts = {"load": node.in_flight / node.max_concurrency}
+        parts = {"load": node.in_flight / node.capacity}
         if record is not None:
             parts["failure_rate"] = record.failure_rate(now)
             if record.samples:

@@ -44,7 +44,7 @@ class FastestResponse(BoardPolicy):
                     options.latency_blend_recent * record.latency * record.age_factor(now)
                     + options.latency_blend_historical * record.p95
                 )
-        share = node.in_flight_by_model.get(model, 0) / node.max_concurrency
+        share = node.in_flight_by_model.get(model, 0) / node.capacity
         return (seconds + failing) * (1.0 + share * options.load_factor_multiplier) * residency_factor(node, model, now)
 
     def parts(

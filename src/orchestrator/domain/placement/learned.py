@@ -40,7 +40,7 @@ class Learned(BoardPolicy):
         options = self.options
         record = node.records.get(candidates.model)
         prior = log(max(options.default_latency_ms, 1.0) / 1000.0)
-        load = node.in_flight / node.max_concurrency
+        load = node.in_flight / node.capacity
         if record is None:
             return UNTRIED.duration(load, prior, z)
         arm = record.arms.get(size_class(request.est_tokens), UNTRIED)

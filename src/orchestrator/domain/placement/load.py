@@ -18,7 +18,7 @@ FITS, UNKNOWN, CROWDED = 0.25, 0.5, 1.0
 def connection_cost(node: NodeState, model: str, now: float, options: LeastConnectionsOptions) -> float:
     """Load x (1 + failure rate x penalty), as the contract has it; the failure rate also counts as load, or an idle
     node that only fails would cost nothing."""
-    load = node.in_flight / node.max_concurrency if options.consider_capacity else float(node.in_flight)
+    load = node.in_flight / node.capacity if options.consider_capacity else float(node.in_flight)
     if options.consider_failure_rate:
         record = node.records.get(model)
         if record is not None and record.failure:
@@ -61,7 +61,7 @@ class PowerOfTwo(Policy):
 
     def rate(self, candidates: CandidateSet, node: NodeState, request: PlacementRequest, now: float) -> Rating:
         cost = connection_cost(node, candidates.model, now, self.options.least_connections)
-        return Rating(cost, {"load": node.in_flight / node.max_concurrency})
+        return Rating(cost, {"load": node.in_flight / node.capacity})
 
 
 class ResourceAware(BoardPolicy):

@@ -33,6 +33,7 @@ class NodeState:
 
     __slots__ = (
         "bit",
+        "capacity",
         "cold_starts",
         "crowded",
         "held",
@@ -64,6 +65,7 @@ class NodeState:
         self.bit = only(index)
         self.id = id
         self.max_concurrency = max_concurrency
+        self.capacity = max(max_concurrency, 1)  # what shares are of: a node may have no slot for the moment
         self.weight = weight
         self.in_flight = 0
         self.in_flight_by_model: dict[str, int] = {}
@@ -137,7 +139,7 @@ class NodeState:
             record = self.records.get(model)
             if record is None:
                 record = self.records[model] = Record()
-            record.succeed(now, outcome, busy / self.max_concurrency, tokens)
+            record.succeed(now, outcome, busy / self.capacity, tokens)
             self.streak = 0
             if self.trials or self.rests:
                 self._recover(model)
@@ -154,6 +156,7 @@ class NodeState:
     def resize(self, max_concurrency: int, weight: float | None = None) -> None:
         """Change the limits of a running node. Lists of candidates that use weights must be built anew."""
         self.max_concurrency = max_concurrency
+        self.capacity = max(max_concurrency, 1)
         if weight is not None:
             self.weight = weight
         if self.in_flight < max_concurrency:

@@ -113,7 +113,7 @@ class PrefixAffinity(Policy):
         depth = sum(served.get(key) == node.id for key in _keys(model, request.prefix))
         session = bool(request.session) and served.get(hash((model, request.session))) == node.id
         within = node.in_flight_by_model.get(model, 0) < self._bound(candidates, candidates.mask)
-        load = node.in_flight / node.max_concurrency
+        load = node.in_flight / node.capacity
         parts = {
             "known_blocks": float(depth),
             "session": float(session),

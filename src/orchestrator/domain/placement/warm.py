@@ -55,7 +55,7 @@ class WarmFirst(Policy):
         return self._cold(candidates, pool, now)
 
     def rate(self, candidates: CandidateSet, node: NodeState, request: PlacementRequest, now: float) -> Rating:
-        parts = {"load": node.in_flight / node.max_concurrency}
+        parts = {"load": node.in_flight / node.capacity}
         if candidates.roster.holders(candidates.model) & node.bit:
             record = node.records.get(candidates.model)
             if record is not None:
@@ -94,7 +94,7 @@ class WarmFirst(Policy):
 
     def _warm_cost(self, candidates: CandidateSet, node: NodeState, now: float) -> float:
         model = candidates.model
-        cost = node.in_flight / node.max_concurrency + IDLE_SHARE
+        cost = node.in_flight / node.capacity + IDLE_SHARE
         if node.weight != 1.0:
             cost /= max(node.weight, 1e-6)
         record = node.records.get(model)
@@ -115,7 +115,7 @@ class WarmFirst(Policy):
         if node.loaded:
             harm += 0.1 * len(node.loaded)  # of equals the emptier: then each gets its share of the models
         seconds = self._load_cost(candidates, node)
-        return harm + node.in_flight / node.max_concurrency * 0.5 + 0.4 * seconds / (seconds + 60.0)
+        return harm + node.in_flight / node.capacity * 0.5 + 0.4 * seconds / (seconds + 60.0)
 
     def _harm(self, candidates: CandidateSet, node: NodeState, now: float) -> float:
         """What a load would do to the other models: 0 when it fits, 1/4 when it may, 1 to 2 when it puts out an idle
@@ -160,4 +160,4 @@ class WarmFirst(Policy):
             seconds = record.latency
         else:
             seconds = self.options.default_latency_ms / 1000.0
-        return (request.waiting + 1) * seconds / (holder.max_concurrency * full.bit_count())
+        return (request.waiting + 1) * seconds / (holder.capacity * full.bit_count())

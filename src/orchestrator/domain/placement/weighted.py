@@ -20,7 +20,7 @@ def weighted_parts(node: NodeState, model: str, now: float, options: PolicyOptio
     """
     record = node.records.get(model)
     limits = options.thresholds
-    slots = node.max_concurrency
+    slots = node.capacity
     p95 = record.p95 * 1000.0 if record is not None and record.samples else options.default_latency_ms
     latency = max(0.0, 100.0 - p95 / limits.max_p95_latency * 100.0) if limits.max_p95_latency else 0.0
     if p95 > limits.max_p95_latency:
