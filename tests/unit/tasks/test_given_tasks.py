@@ -22,6 +22,7 @@ from orchestrator.services.tasks.writer import Writer
 from task_samples import NOW, keep, move, queued
 
 ALL_READ = "all tasks were gone through"
+FOREVER = 1e12  # seconds: the scheduler's clock is the real one, by which an attempt from NOW is long over
 
 
 class Unread(dict[str, Task]):
@@ -67,7 +68,7 @@ class Kept:
 
     async def running(self, task_id: str, node: str) -> Task:
         """One that another process handed out, and that this one has taken over."""
-        [task] = await keep(self.ledger, queued(task_id))
+        [task] = await keep(self.ledger, queued(task_id, timeout=FOREVER))
         task = await move(self.ledger, task, lifecycle.assign(task, node, NOW))
         task = await move(self.ledger, task, lifecycle.start(task, NOW))
         self.scheduler.adopt([task])
