@@ -32,19 +32,20 @@ async def test_a_node_dies_under_a_hundred_streams(plane: str, tmp_path: Path) -
     async with fleet(tmp_path, plane=plane) as tried:
         a, b = tried.nodes["a"], tried.nodes["b"]
         for node in (a, b):
-            node.mode(tokens=40, tokens_per_second=40.0)
+            node.mode("hang_mid", after=20, tokens=40)
         begun = [asyncio.create_task(one_stream(tried, FORMS[turn % 3])) for turn in range(20)]
         await tried.running.until(lambda: len(_begun(tried, "a")) + len(_begun(tried, "b")) == 20)
         doomed = len(_begun(tried, "a"))
         assert 5 <= doomed <= 15
         for node in (a, b):
-            node.mode(tokens=5, ttft_ms=1500.0)
+            node.mode("hang", tokens=5)
         waiting = [asyncio.create_task(one_stream(tried, FORMS[turn % 3])) for turn in range(80)]
-        await tried.running.until(lambda: a.in_flight + b.in_flight == 100)
-        waited = a.in_flight - doomed
+        await tried.running.until(lambda: a.hanging + b.hanging == 100)
+        waited = a.hanging - doomed
         b.mode(tokens=5)
 
         await a.kill()
+        b.release()
 
         answers = await asyncio.gather(*waiting)
         assert {status for status, _ in answers} == {200}
