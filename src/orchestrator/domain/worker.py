@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from orchestrator.domain.access import Principal, Role
+from orchestrator.domain.errors import Forbidden
 
 TASK_PATH = "/api/tasks"
 OLD_TASK_PATH = "/api/v4/tasks/execute"
@@ -116,6 +117,11 @@ class Worker:
     def reports_to(self, principal: Principal) -> bool:
         """Whether `principal` may speak for this worker: who registered it, and everybody but another node."""
         return principal.role is not Role.NODE or self.owner in ("", principal.id)
+
+
+def foreign(node: str) -> Forbidden:
+    """What somebody hears who may not speak for a worker."""
+    return Forbidden(f"The node '{node}' was registered with another key.")
 
 
 @dataclass(frozen=True, slots=True)

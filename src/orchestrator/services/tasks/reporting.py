@@ -10,6 +10,7 @@ from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import ACTIVE, COMPLETED, FAILED, FINISHED, RUNNING
 from orchestrator.domain.task.task import MAX_RESULT, Task
+from orchestrator.domain.worker import foreign
 from orchestrator.ports.ledger import Ledger
 from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.carrier import NodeCarrier
@@ -20,17 +21,38 @@ from orchestrator.services.tasks.writer import DONE, Answer, Listener
 
 RACES = 5  # lost against other replicas that change the same task, before a report is refused
 
+Speaks = Callable[[str], bool]  # whether somebody may speak for a node
+
 
 class Told:
-    """What a node says of an attempt, as in `Reporting.report`."""
+    """What a node says of an attempt; `report` None: it works on it. `speaks` None: who says it may speak for every
+    node."""
 
-    __slots__ = ("attempt", "node", "report", "task_id")
+    __slots__ = ("attempt", "node", "report", "speaks", "task_id")
 
-    def __init__(self, task_id: str, attempt: int | None, node: str, report: Report | None) -> None:
+    def __init__(
+        self, task_id: str, attempt: int | None, node: str, report: Report | None, speaks: Speaks | None = None
+    ) -> None:
         self.task_id = task_id
         self.attempt = attempt
         self.node = node
         self.report = report
+        self.speaks = speaks
+
+    def instead(self, attempt: int, report: Report) -> Told:
+        """The same with another report."""
+        return Told(self.task_id, attempt, self.node, report, self.speaks)
+
+    def of(self, task: Task) -> int:
+        """The attempt that it is about: an old node names none, and means the current one on it. Raises Conflict for
+        another node's, Forbidden where nobody may speak for that node but who registered it."""
+        if self.attempt is not None and self.attempt != task.attempt:
+            return self.attempt  # refused as an old one
+        if self.node and task.node and self.node != task.node:
+            raise Conflict(f"task '{task.id}' is no longer on node '{self.node}'")
+        if self.speaks is not None and task.node and not self.speaks(task.node):
+            raise foreign(task.node)
+        return task.attempt
 
 
 class _Reports:
@@ -93,24 +115,35 @@ class Reporting:
         self._outputs = outputs
         self._get = get
 
-    async def report(self, task_id: str, attempt: int | None, node: str, report: Report | None) -> Task:
-        """What a node says of an attempt; None: it works on it. A report that comes a second time is answered like the
-        first. Raises NotFound, and Conflict for an attempt that is no longer the current one."""
+    async def report(self, told: Told) -> Task:
+        """What a node says of an attempt. A report that comes a second time is answered like the first. Raises
+        NotFound, Forbidden, and Conflict for an attempt that is no longer the current one."""
+        task_id, report = told.task_id, told.report
         if report is not None:
             if report.result is not None and len(report.result) > MAX_RESULT:
-                return await self._report_large(task_id, attempt, node, report)
-            self._carrier.reported(node, task_id, attempt)
+                return await self._report_large(told, report)
+            self._carrier.reported(told.node, task_id, told.attempt)
         latest = self._scheduler.tasks.get(task_id)
         if latest is None or (latest.state in ACTIVE and latest.owner != self._scheduler.owner):
-            return await self._report_elsewhere(await self._get(task_id), attempt, node, report)
+            return await self._report_elsewhere(await self._get(task_id), told)
         try:
-            current = _attempt(latest, attempt, node)
+            current = told.of(latest)
             if report is None:
                 return await self._scheduler.started(task_id, current)
             return await self._scheduler.report(task_id, current, report)
         except Conflict:
             pass  # another replica may have taken or changed the task: what the ledger holds decides
-        return await self._report_elsewhere(await self._get(task_id), attempt, node, report)
+        return await self._report_elsewhere(await self._get(task_id), told)
+
+    async def check(self, told: Told) -> None:
+        """Raises Forbidden for who may not speak for the node that has the task."""
+        if told.speaks is None:
+            return
+        if told.node and not told.speaks(told.node):
+            raise foreign(told.node)
+        task = self._scheduler.tasks.get(told.task_id) or (await self._ledger.get([told.task_id])).get(told.task_id)
+        if task is not None and task.node and told.attempt == task.attempt and not told.speaks(task.node):
+            raise foreign(task.node)
 
     async def report_many(self, told: Sequence[Told]) -> list[Task | OrchestratorError]:
         """The same for many, in one transaction as far as this process looks after the tasks."""
@@ -142,34 +175,36 @@ class Reporting:
             return None
         if task.state not in ACTIVE or task.attempt != attempt or len(report.result or b"") > MAX_RESULT:
             return None
+        if (one.node and one.node != task.node) or (one.speaks is not None and not one.speaks(task.node)):
+            return None
         self._carrier.reported(one.node, task_id, attempt)
         return self._scheduler.reported(task_id, attempt, report, listener)
 
     async def _answered(self, one: Told) -> Task | OrchestratorError:
         try:
-            return await self.report(one.task_id, one.attempt, one.node, one.report)
+            return await self.report(one)
         except OrchestratorError as error:
             return error
 
-    async def _report_large(self, task_id: str, attempt: int | None, node: str, report: Report) -> Task:
+    async def _report_large(self, told: Told, report: Report) -> Task:
         """Keeps the result first, where the report counts."""
-        task = self._scheduler.tasks.get(task_id) or await self._get(task_id)
-        attempt = _attempt(task, attempt, node)
+        task = self._scheduler.tasks.get(told.task_id) or await self._get(told.task_id)
+        attempt = told.of(task)
         if task.state not in ACTIVE or task.attempt != attempt:  # refused, or said before
-            return await self.report(task_id, attempt, node, report.with_result(b"null"))
+            return await self.report(told.instead(attempt, report.with_result(b"null")))
         kept = await self._outputs.keep(task, attempt, report)
         try:
-            return await self.report(task_id, attempt, node, kept)
+            return await self.report(told.instead(attempt, kept))
         except (Conflict, NotFound):
             await self._outputs.forget(task, attempt)
             raise
 
-    async def _report_elsewhere(self, task: Task, attempt: int | None, node: str, report: Report | None) -> Task:
+    async def _report_elsewhere(self, task: Task, told: Told) -> Task:
         """For a task that this process does not look after: it has finished, or another replica has it, which may
         change it at the same moment."""
-        attempt = _attempt(task, attempt, node)
+        attempt = told.of(task)
         for _ in range(RACES):
-            following = self._told(task, attempt, report)
+            following = self._told(task, attempt, told.report)
             if following is task:
                 return task
             [verdict] = await self._ledger.commit([Change(following, task.version, task.state)])
@@ -194,12 +229,3 @@ class Reporting:
         if report is None:
             return task if task.state is RUNNING else lifecycle.start(task, self._clock.wall())
         return self._scheduler.after(task, report)
-
-
-def _attempt(task: Task, attempt: int | None, node: str) -> int:
-    """An old node names no attempt: it means the current one, if that is its own."""
-    if attempt is not None:
-        return attempt
-    if node and task.node and node != task.node:
-        raise Conflict(f"task '{task.id}' is no longer on node '{node}'")
-    return task.attempt

@@ -15,9 +15,9 @@ from typing import Any
 
 from orchestrator.domain import worker as changes
 from orchestrator.domain.access import Principal, Role
-from orchestrator.domain.errors import Conflict, Forbidden, NotFound, StorageUnavailable
+from orchestrator.domain.errors import Conflict, NotFound, StorageUnavailable
 from orchestrator.domain.storable import check_storable
-from orchestrator.domain.worker import LOCAL_WORKER, LOST, Tally, Worker, WorkerMode, WorkerStatus
+from orchestrator.domain.worker import LOCAL_WORKER, LOST, Tally, Worker, WorkerMode, WorkerStatus, foreign
 from orchestrator.domain.worker_hosts import WorkerHosts, is_host
 from orchestrator.domain.worker_report import read_heartbeat, read_registration, refused
 from orchestrator.ports.workers import WorkerStore
@@ -336,7 +336,7 @@ class Workers:
 
 def _check_owner(worker: Worker, principal: Principal) -> None:
     if not worker.reports_to(principal):
-        raise Forbidden(f"The node '{worker.id}' was registered with another key.")
+        raise foreign(worker.id)
 
 
 def _roomier(before: Worker, worker: Worker) -> bool:

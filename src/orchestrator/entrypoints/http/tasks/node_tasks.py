@@ -11,7 +11,8 @@ from orchestrator.domain.access import Permission, Principal
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.tasks.envelope import JSON, answer, described, service_of, tasks_router
-from orchestrator.entrypoints.http.tasks.work import check_node, pulled, read, reported, reported_many
+from orchestrator.entrypoints.http.tasks.work import pulled, read, reported, reported_many, speaks_for
+from orchestrator.services.tasks.reporting import Told
 
 router = tasks_router("nodes")
 REPORT = requires(Permission.NODES_REPORT)
@@ -71,12 +72,12 @@ async def report_many(request: Request, principal: Principal = REPORT) -> Respon
 @router.post("/tasks/{task_id}/progress", openapi_extra=described(_PROGRESS))
 async def progress(request: Request, task_id: str, principal: Principal = REPORT) -> Response:
     """How far a task is, and what it logs. `cancel` tells the node to stop: the attempt is no longer wanted, and its
-    log lines are not kept."""
+    log lines are not kept. 403."""
     body = read(_progress, await request.body())
     if body.progress is not None and not 0 <= body.progress <= 1:
         raise InvalidRequest("progress: from 0 to 1", details={"field": "progress"})
     service = service_of(request)
-    check_node(service, principal, body.node_id)
+    await service.tasks.reporting.check(Told(task_id, body.attempt, body.node_id, None, speaks_for(service, principal)))
     lines = service.task_logs.read(body.logs, body.attempt)
     if lines and body.progress is None and not body.message:
         wanted = await service.tasks.works_on(task_id, body.attempt)

@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from orchestrator.domain.access import Principal
-from orchestrator.domain.errors import Forbidden, InvalidRequest, OrchestratorError
+from orchestrator.domain.access import Principal, Role
+from orchestrator.domain.errors import InvalidRequest, OrchestratorError
 from orchestrator.domain.task.state import VALUES
 from orchestrator.domain.task.task import Task
-from orchestrator.domain.worker import WorkerMode
+from orchestrator.domain.worker import WorkerMode, foreign
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks.envelope import said_once, written
 from orchestrator.services.tasks.node_body import PullBody, ReportBody, ReportsBody
-from orchestrator.services.tasks.reporting import Told
+from orchestrator.services.tasks.reporting import Speaks, Told
 from orchestrator.services.tasks.submission import read_batch
 from orchestrator.services.tasks.wire import as_report, wire
 
@@ -54,7 +54,7 @@ async def pulled(service: HttpService, principal: Principal, node_id: str, raw: 
     """The answer to `pull`. Raises as that is answered."""
     worker = service.workers.get(node_id)
     if not worker.reports_to(principal):
-        raise Forbidden(f"The node '{node_id}' was registered with another key.")
+        raise foreign(node_id)
     body = read(_pull, raw)
     if worker.mode is not WorkerMode.PULL:
         raise InvalidRequest("This node is pushed to: register it with mode pull.", details={"field": "mode"})
@@ -70,8 +70,8 @@ async def pulled(service: HttpService, principal: Principal, node_id: str, raw: 
 
 async def reported(service: HttpService, principal: Principal, task_id: str, raw: bytes) -> bytes:
     """The answer to `report`. Raises as that is answered."""
-    told = _told(service, principal, task_id, read(_report, raw))
-    task: Task = await service.tasks.reporting.report(told.task_id, told.attempt, told.node, told.report)
+    told = _told(task_id, read(_report, raw), speaks_for(service, principal))
+    task: Task = await service.tasks.reporting.report(told)
     _heard(service, told)
     return written(service, {"task_id": task.id, "status": VALUES[task.state]}, "Result recorded")
 
@@ -79,13 +79,13 @@ async def reported(service: HttpService, principal: Principal, task_id: str, raw
 def reported_many(service: HttpService, principal: Principal, raw: bytes) -> Answer:
     """The answer to `report_many`. Raises as that is answered."""
     body = read(_reports, raw)
+    speaks = speaks_for(service, principal)
     results: list[dict[str, Any]] = [{}] * len(body.results)
     places: list[int] = []
     told: list[Told] = []
-    checked: set[str] = set()
     for place, one in enumerate(body.results):
         try:
-            told.append(_told(service, principal, one.task_id or "", one, checked))
+            told.append(_told(one.task_id or "", one, speaks))
             places.append(place)
         except OrchestratorError as error:
             results[place] = _answered(one.task_id, error)
@@ -114,21 +114,17 @@ def _answered(task_id: str | None, found: Task | OrchestratorError) -> dict[str,
     return {"success": False, "task_id": task_id, "error": found.message, "code": found.code}
 
 
-def _told(
-    service: HttpService, principal: Principal, task_id: str, body: ReportBody, checked: set[str] | None = None
-) -> Told:
-    """`checked` are nodes for which the principal may speak. Raises InvalidRequest, Forbidden."""
+def _told(task_id: str, body: ReportBody, speaks: Speaks | None) -> Told:
+    """Raises InvalidRequest, Forbidden."""
     if not task_id:
         raise InvalidRequest("task_id is required")
     node = body.node_id or ""
-    if checked is None or node not in checked:
-        check_node(service, principal, node)
-    if checked is not None:
-        checked.add(node)
+    if node and speaks is not None and not speaks(node):
+        raise foreign(node)
     found = as_report(body)
     if found is None and body.status not in ("running", "started", "active"):
         raise InvalidRequest("status: completed, failed, released or running", details={"field": "status"})
-    return Told(task_id, body.attempt, node, found)
+    return Told(task_id, body.attempt, node, found, speaks)
 
 
 def _heard(service: HttpService, told: Told) -> None:
@@ -137,11 +133,17 @@ def _heard(service: HttpService, told: Told) -> None:
         service.workers.alive(told.node)
 
 
-def check_node(service: HttpService, principal: Principal, node: str) -> None:
-    """Raises Forbidden for who may not speak for the node."""
-    worker = service.workers.all().get(node)
-    if worker is not None and not worker.reports_to(principal):
-        raise Forbidden(f"The node '{node}' was registered with another key.")
+def speaks_for(service: HttpService, principal: Principal) -> Speaks | None:
+    """For which nodes the principal may speak: another node's key only for those that it registered."""
+    if principal.role is not Role.NODE:
+        return None
+    workers = service.workers.all()
+
+    def speaks(node: str) -> bool:
+        worker = workers.get(node)
+        return worker is not None and worker.reports_to(principal)
+
+    return speaks
 
 
 def read(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
