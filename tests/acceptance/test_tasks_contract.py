@@ -190,6 +190,18 @@ async def test_check_19_a_node_that_rejects_is_tried_with_growing_gaps(tmp_path:
         assert found["retry_count"] == 2
 
 
+async def test_a_node_is_not_asked_to_cancel_what_it_has_refused_itself(tmp_path: Path) -> None:
+    """By then it may have the task's next attempt, and the path names the task only."""
+    replies = [(429, "busy"), (503, "busy"), (500, "broken"), (200, {"success": False, "error": "no"}), ACCEPTS]
+    async with api(tmp_path) as served, stub_node(lambda _: replies.pop(0)) as node:
+        await served.node("n", node.port)
+        task = await served.submit(max_retries=5, backoff=FAST)
+        await node.sent(5, timeout=30.0)
+        await served.until(task, "active")
+        await served.call("POST", f"/tasks/{task}/cancel")
+        assert [told["attempt"] for told in await node.told(1)] == [5]
+
+
 async def test_why_a_task_is_tried_again_and_why_it_ended_is_explained(tmp_path: Path) -> None:
     async with api(tmp_path) as served, stub_node((500, "broken")) as node:
         await served.node("n", node.port)

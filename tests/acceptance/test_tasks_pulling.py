@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from service import running_service
 
@@ -103,3 +104,26 @@ async def test_what_a_node_is_given_is_sent_once(tmp_path: Path) -> None:
         reported = await http.post("/tasks/results", json={"results": [report]})
         assert set(reported.json()) == {"success", "results", "timestamp"}
         assert reported.json()["results"] == [{"success": True, "task_id": "a", "status": "completed"}]
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "released"])
+async def test_a_node_is_not_told_to_stop_what_it_has_ended_itself(tmp_path: Path, status: str) -> None:
+    async with served(tmp_path) as http:
+        for number, way in enumerate(("/tasks/{}/result", "/tasks/results")):
+            task = await given(http, f"t{number}")
+            report = {"task_id": task["task_id"], "status": status, "attempt": task["attempt"], "node_id": "n"}
+            body = report if way.endswith("result") else {"results": [report]}
+            answer = await http.post(way.format(task["task_id"]), json=body)
+            assert answer.status_code == 200, answer.text
+            assert await told(http) == []
+            await http.post(f"/tasks/{task['task_id']}/cancel")
+
+
+async def test_a_node_is_told_to_stop_what_has_taken_too_long(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        await http.post("/tasks", json={"task_type": "t", "task_id": "a", "timeout": 0.2, "max_retries": 0})
+        await http.post("/nodes/n/tasks/pull", json={"wait": 5})
+        async with asyncio.timeout(5):
+            while await state(http, "a") != "timeout":  # noqa: ASYNC110 - by the task's own clock
+                await asyncio.sleep(0.02)
+        assert await told(http) == ["a/1"]

@@ -20,7 +20,6 @@ from orchestrator.domain.task.ready import Ready, ReadySet
 from orchestrator.domain.task.state import (
     ACTIVE,
     ASSIGNED,
-    COMPLETED,
     FAILED,
     FINISHED,
     QUEUED,
@@ -41,6 +40,7 @@ MOST_AT_ONCE = 500  # tasks handed out before other work of the process gets its
 TIMED_OUT = 504
 LOOK_AGAIN = 0.25  # seconds, when the only nodes with room rest after failures
 _GIVEN_BACK = Report(None)
+_LATE = Report(False, status=TIMED_OUT)
 _log = logging.getLogger("orchestrator.tasks")
 
 
@@ -73,18 +73,19 @@ class _Begun(Write):
 
 
 class _Step(Write):
-    """A change of a task on its way to the ledger."""
+    """A change of a task on its way to the ledger. `called_off`: it ends an attempt of which the node said nothing."""
 
-    __slots__ = ("_listener", "_scheduler")
+    __slots__ = ("_called_off", "_listener", "_scheduler")
 
-    def __init__(self, scheduler: Scheduler, old: Task, new: Task, listener: Listener | None) -> None:
+    def __init__(self, scheduler: Scheduler, old: Task, new: Task, listener: Listener | None, called_off: bool) -> None:
         super().__init__(new, old)
         self._scheduler = scheduler
         self._listener = listener
+        self._called_off = called_off
 
     def written(self, answer: Answer) -> None:
         if self.old is not None:
-            self._scheduler.changed(self.task, self.old, answer)
+            self._scheduler.changed(self.task, self.old, answer, self._called_off)
         if self._listener is not None:
             self._listener.hear(answer)
 
@@ -350,7 +351,7 @@ class Scheduler:
             following = self._due(task, now) if task is not None else None
             if task is not None and following is not None:
                 late = following.state is not FAILED  # a deadline is not the node's fault, a timeout is
-                self._put(task, following, Report(False, status=TIMED_OUT) if late else None)
+                self._put(task, following, _LATE if late else None)
 
     def _due(self, task: Task, now: float) -> Task | None:
         if task.spec.deadline is not None and task.spec.deadline <= now:
@@ -379,20 +380,22 @@ class Scheduler:
         """Does in memory what is decided, and has it written down."""
         if old.state is QUEUED:
             self.ready.discard(old.spec.id)
+        called_off = False
         if old.state in ACTIVE and new.state not in ACTIVE:
+            called_off = report is None or report is _LATE or not report.status
             self._leave(old, report or _GIVEN_BACK)
         if new.state in FINISHED:
             self.tasks.pop(new.spec.id, None)
             self._timers.forget(new.spec.id)
         else:
             self._keep(new)
-        self._writer.put(_Step(self, old, new, listener))
+        self._writer.put(_Step(self, old, new, listener, called_off))
         return new
 
-    def changed(self, new: Task, old: Task, answer: Answer) -> None:
+    def changed(self, new: Task, old: Task, answer: Answer, called_off: bool) -> None:
         """What became of the writing of a change."""
         if answer is DONE:
-            self._tell(new, old)
+            self._tell(new, old, called_off)
         else:
             self.drop(new.spec.id)
             self.doubtful.add(new.spec.id)
@@ -415,15 +418,16 @@ class Scheduler:
         self.seats.leave(task.node, task.id, task.spec.type, outcome, self._clock.tick())
         self.dispatch()
 
-    def _tell(self, new: Task, old: Task | None) -> None:
-        """The change is durable: now the world may hear of it."""
+    def _tell(self, new: Task, old: Task | None, called_off: bool = False) -> None:
+        """The change is durable: now the world may hear of it. A node that said itself that its attempt is over is not
+        told so: it would hear of it when it may have the task's next attempt already."""
         if new.state is ASSIGNED:
             seat, latest = self.seats.by_id.get(new.node), self.tasks.get(new.spec.id)
             if seat is not None and latest is not None and latest.attempt == new.attempt and latest.state in ACTIVE:
                 self._carrier.deliver(seat.worker, new)
-        elif old is not None and old.state in ACTIVE and new.state not in ACTIVE:
+        elif called_off and old is not None:
             before = self.seats.by_id.get(old.node)
-            if before is not None and new.state is not COMPLETED:
+            if before is not None:
                 self._carrier.withdraw(before.worker, old)
         for watcher in self.on_change:
             watcher(new, old)
