@@ -196,7 +196,14 @@ class Intake:
 
     async def _submit(self, named: bool, spec: TaskSpec) -> tuple[Task, bool]:
         for _ in range(DRAWS):
-            task = lifecycle.submitted(spec, self._scheduler.owner, await self._unfinished(spec), self._clock.epoch)
+            try:
+                unfinished = await self._unfinished(spec)
+            except (InvalidRequest, Conflict):
+                there = await self._there(spec)  # taken in when its dependencies were well
+                if there is None or not same(there.spec, spec, self.defaults):
+                    raise
+                return there, False
+            task = lifecycle.submitted(spec, self._scheduler.owner, unfinished, self._clock.epoch)
             try:
                 async with asyncio.timeout(SUBMIT_SECONDS):
                     verdict = await self._scheduler.submit(task)
@@ -222,7 +229,7 @@ class Intake:
     async def _same(self, named: bool, spec: TaskSpec) -> Task | None:
         """The task that was submitted before; None when only the id that was drawn is taken. Raises Conflict."""
         there = await self._there(spec)
-        if there is not None and same(there.spec, spec):
+        if there is not None and same(there.spec, spec, self.defaults):
             return there
         if named or there is None or there.id != spec.id:
             what = "task_id" if there is not None and there.id == spec.id else "idempotency key"

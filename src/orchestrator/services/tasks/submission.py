@@ -118,16 +118,41 @@ def spec_of(
     )
 
 
-def same(one: TaskSpec, other: TaskSpec) -> bool:
-    """Whether two submissions ask for the same thing, whenever they came."""
-    return (one.of, one.priority, one.input, one.metadata, one.timeout, one.dependencies) == (
-        other.of,
-        other.priority,
-        other.input,
-        other.metadata,
-        other.timeout,
-        other.dependencies,
+def same(there: TaskSpec, asked: TaskSpec, defaults: TaskDefaults = DEFAULTS) -> bool:
+    """Whether a submission asks for what an earlier one did. What it leaves to the defaults, which may be others now,
+    agrees with everything."""
+    return (
+        _asked(there) == _asked(asked)
+        and asked.timeout in (there.timeout, defaults.timeout)
+        and asked.max_retries in (there.max_retries, defaults.max_retries)
+        and _same_json(there.input, asked.input)
+        and _same_json(there.metadata, asked.metadata)
     )
+
+
+def _asked(spec: TaskSpec) -> tuple[object, ...]:
+    return (
+        spec.of,
+        spec.priority,
+        spec.backoff,
+        spec.deadline,
+        spec.not_before,
+        spec.callback_url,
+        spec.dependencies,
+        spec.on_dependency_failure,
+    )
+
+
+def _same_json(one: bytes, other: bytes) -> bool:
+    """Whether they say the same, however it is written."""
+    try:
+        return one == other or _plainly(one) == _plainly(other)
+    except (msgspec.MsgspecError, OverflowError, RecursionError, UnicodeError):
+        return False
+
+
+def _plainly(raw: bytes) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(raw), order="deterministic")
 
 
 def _decoded(decode: Callable[[bytes], T], body: bytes | msgspec.Raw) -> T:
