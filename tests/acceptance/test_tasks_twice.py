@@ -60,7 +60,7 @@ async def served(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
 async def submitted(http: httpx2.AsyncClient, body: dict[str, Any] | bytes) -> tuple[int, str]:
     """The status, and the message or error."""
     raw = {"content": body} if isinstance(body, bytes) else {"json": body}
-    answer = await http.post("/tasks", headers={"Content-Type": "application/json"}, **raw)  # type: ignore[arg-type]
+    answer = await http.post("/tasks", headers={"Content-Type": "application/json"}, **raw)
     found = answer.json()
     return answer.status_code, found.get("message") or found["error"]
 

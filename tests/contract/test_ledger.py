@@ -12,7 +12,7 @@ import pytest
 from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.change import Change
 from orchestrator.domain.task.state import FINISHED, TaskState
-from orchestrator.domain.task.task import MAX_RESULT, Task
+from orchestrator.domain.task.task import MAX_RESULT, NOBODY, Task
 from orchestrator.ports.ledger import Counts, TaskQuery, Verdict
 from orchestrator.ports.store import Storage
 from task_samples import NOW, change, finished, keep, move, queued
@@ -125,7 +125,7 @@ async def test_a_change_of_a_task_that_is_not_there_is_stale(storage: Storage) -
     moves = [lifecycle.assign(task, "n", NOW), lifecycle.cancel(task, NOW)]
     assert await storage.ledger.commit([change(task, moved) for moved in moves]) == [STALE, STALE]
     ended = lifecycle.cancel(task, NOW)
-    assert await storage.ledger.commit([change(ended, lifecycle.replay(ended, "me"))]) == [STALE]
+    assert await storage.ledger.commit([change(ended, lifecycle.replay(ended, "me", NOBODY, NOW))]) == [STALE]
     assert await storage.ledger.get(["a"]) == {}
     assert await storage.ledger.counts() == Counts()
 
@@ -196,12 +196,12 @@ async def test_a_replayed_task_is_unfinished_again(storage: Storage) -> None:
     [task] = await keep(ledger, queued("a", idempotency_key="k", max_retries=0))
     active = await move(ledger, task, lifecycle.assign(task, "n", NOW))
     failed = await move(ledger, active, lifecycle.fail(active, NOW, "no", 0.0))
-    again = await move(ledger, failed, lifecycle.replay(failed, "you"))
+    again = await move(ledger, failed, lifecycle.replay(failed, "you", NOBODY, NOW))
     assert await ledger.get(["a"]) == {"a": again}
     assert await ledger.by_key("", "k") == again
     assert again.result is None
     assert (again.attempt, again.replays, again.owner) == (1, 1, "you")
-    assert await ledger.commit([change(failed, lifecycle.replay(failed, "me"))]) == [STALE], "once"
+    assert await ledger.commit([change(failed, lifecycle.replay(failed, "me", NOBODY, NOW))]) == [STALE], "once"
     assert await ledger.counts() == Counts({TaskState.QUEUED: 1}, {TaskState.FAILED: 1})
     active = await move(ledger, again, lifecycle.assign(again, "n", NOW))
     await move(ledger, active, lifecycle.succeed(active, NOW, b"1"))
@@ -213,7 +213,7 @@ async def test_replay_and_end_in_one_commit(storage: Storage) -> None:
     ledger = storage.ledger
     [task] = await keep(ledger, queued("a"))
     ended = await move(ledger, task, lifecycle.cancel(task, NOW))
-    again = lifecycle.replay(ended, "me")
+    again = lifecycle.replay(ended, "me", NOBODY, NOW)
     once_more = lifecycle.cancel(again, NOW + 1)
     assert await ledger.commit([change(ended, again), change(again, once_more)]) == [DONE, DONE]
     assert await ledger.get(["a"]) == {"a": once_more}
@@ -299,7 +299,7 @@ def _random_step(task: Task, rand: random.Random) -> Task:
     if task.state is TaskState.COMPLETED:
         return task
     if task.state.finished:
-        return lifecycle.replay(task, "me")
+        return lifecycle.replay(task, "me", NOBODY, NOW)
     if rand.random() < 0.15:
         return lifecycle.cancel(task, NOW)
     if task.state in (TaskState.WAITING, TaskState.RETRYING):

@@ -68,7 +68,7 @@ moves: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
     st.tuples(st.just("wake")),
     st.tuples(st.just("miss_deadline")),
     st.tuples(st.just("cancel"), errors),
-    st.tuples(st.just("replay"), owners),
+    st.tuples(st.just("replay"), owners, st.booleans()),
 )
 
 
@@ -87,7 +87,7 @@ def moved(task: Task, move: tuple[Any, ...], now: float) -> Task:
         "wake": lambda: lifecycle.wake(task),
         "miss_deadline": lambda: lifecycle.miss_deadline(task, now),
         "cancel": lambda reason: lifecycle.cancel(task, now, reason),
-        "replay": lambda owner: lifecycle.replay(task, owner),
+        "replay": lambda owner, waits: lifecycle.replay(task, owner, frozenset({"p"} if waits else ()), now),
     }
     return ways[name](*given)
 

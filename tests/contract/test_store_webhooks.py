@@ -8,6 +8,7 @@ import pytest
 from orchestrator.domain import webhook as deliveries
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.task import lifecycle
+from orchestrator.domain.task.task import NOBODY
 from orchestrator.domain.webhook import DeliveryState, Webhook
 from orchestrator.ports.store import Storage
 from orchestrator.storage import open_storage
@@ -75,7 +76,7 @@ async def test_ends_without_a_delivery_are_found(storage: Storage) -> None:
     assert await storage.webhooks.missing(NOW + 3, 10) == ()
     await storage.webhooks.add([expected])
     assert await storage.webhooks.missing(NOW, 10) == ()
-    anew = await move(storage.ledger, task, lifecycle.replay(task, "me"))
+    anew = await move(storage.ledger, task, lifecycle.replay(task, "me", NOBODY, NOW))
     ended = await move(storage.ledger, anew, lifecycle.cancel(anew, NOW + 4))
     assert [one.version for one in await storage.webhooks.missing(NOW, 10)] == [ended.version]
 

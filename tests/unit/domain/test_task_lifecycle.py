@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orchestrator.domain.errors import Conflict
 from orchestrator.domain.task import lifecycle
 from orchestrator.domain.task.state import FINISHED, TRANSITIONS, TaskEvent, TaskState, after
-from orchestrator.domain.task.task import Backoff, OnDependencyFailure, Task
+from orchestrator.domain.task.task import NOBODY, Backoff, OnDependencyFailure, Task
 from task_samples import NOW, a_spec, queued
 
 S, E = TaskState, TaskEvent
@@ -38,9 +38,9 @@ ALLOWED = {
     },
     S.RETRYING: {E.READY: S.QUEUED, E.FAIL: S.FAILED, E.CANCEL: S.CANCELLED},
     S.COMPLETED: {},
-    S.FAILED: {E.REPLAY: S.QUEUED},
-    S.TIMEOUT: {E.REPLAY: S.QUEUED},
-    S.CANCELLED: {E.REPLAY: S.QUEUED},
+    S.FAILED: {E.REPLAY: S.QUEUED, E.REPLAY_LATER: S.WAITING},
+    S.TIMEOUT: {E.REPLAY: S.QUEUED, E.REPLAY_LATER: S.WAITING},
+    S.CANCELLED: {E.REPLAY: S.QUEUED, E.REPLAY_LATER: S.WAITING},
 }
 
 
@@ -63,7 +63,7 @@ def test_what_may_happen_in_each_state(state: TaskState, event: TaskEvent) -> No
 
 def test_nothing_else_is_in_the_table() -> None:
     assert len(TRANSITIONS) == sum(map(len, ALLOWED.values()))
-    assert frozenset(state for state in S if not any(event is not E.REPLAY for event in ALLOWED[state])) == FINISHED
+    assert frozenset(state for state in S if not ALLOWED[state].keys() - {E.REPLAY, E.REPLAY_LATER}) == FINISHED
     assert {state for state in S if state.active} == {S.ASSIGNED, S.RUNNING}
 
 
@@ -212,12 +212,12 @@ def test_a_replay_starts_from_nothing_but_its_attempts() -> None:
     task = active(max_retries=1)
     task = lifecycle.assign(lifecycle.wake(lifecycle.fail(task, NOW, "no", 0.0)), "n", NOW)
     dead = lifecycle.fail(lifecycle.report(task, 0.5, "half"), NOW, "no", 0.0)
-    again = lifecycle.replay(dead, "you")
+    again = lifecycle.replay(dead, "you", NOBODY, NOW)
     blank = Task(dead.spec, S.QUEUED, owner="you", attempt=2, replays=1, version=dead.version + 1)
     assert again == blank
-    assert lifecycle.replay(lifecycle.cancel(again, NOW), "me").replays == 2
+    assert lifecycle.replay(lifecycle.cancel(again, NOW), "me", NOBODY, NOW).replays == 2
     with pytest.raises(Conflict):
-        lifecycle.replay(lifecycle.succeed(task, NOW, b"1"), "me")
+        lifecycle.replay(lifecycle.succeed(task, NOW, b"1"), "me", NOBODY, NOW)
 
 
 # Dependencies
@@ -253,6 +253,17 @@ def test_the_policy_decides_when_a_parent_does_not_complete(state: TaskState) ->
     assert run.state is S.QUEUED
 
 
+def test_a_replay_waits_as_a_new_task_does() -> None:
+    dead = lifecycle.cancel(waiting("p", "q", not_before=NOW + 5), NOW)
+    again = lifecycle.replay(dead, "you", frozenset({"q"}), NOW + 1)
+    assert (again.state, again.waiting_for, again.wake_at) == (S.WAITING, {"q"}, NOW + 5)
+    timed = lifecycle.replay(dead, "you", NOBODY, NOW + 1)
+    assert (timed.state, lifecycle.due(timed)) == (S.WAITING, NOW + 5)
+    assert lifecycle.replay(dead, "you", NOBODY, NOW + 5).state is S.QUEUED
+    with pytest.raises(Conflict):
+        lifecycle.replay(again, "you", frozenset({"q"}), NOW)
+
+
 def test_parents_and_time_are_both_waited_for() -> None:
     task = waiting("p", not_before=NOW + 5)
     early = lifecycle.parent_finished(task, parent("p"), NOW + 1)
@@ -279,7 +290,7 @@ def test_every_change_counts_the_version_up_by_one() -> None:
     steps.append(lifecycle.fail(steps[-1], NOW, "x", 0.0))
     steps.append(lifecycle.wake(steps[-1]))
     steps.append(lifecycle.cancel(steps[-1], NOW))
-    steps.append(lifecycle.replay(steps[-1], "me"))
+    steps.append(lifecycle.replay(steps[-1], "me", NOBODY, NOW))
     assert [step.version for step in steps] == list(range(1, 10))
 
 

@@ -28,10 +28,13 @@ MAX_ERROR = 4_000  # characters; what nodes say is kept whatever it is, or the t
 
 def submitted(spec: TaskSpec, owner: str, unfinished: frozenset[str], now: float) -> Task:
     """A new task: queued, or waiting for others or for its time."""
-    waits = bool(unfinished) or (spec.not_before is not None and spec.not_before > now)
-    state = WAITING if waits else QUEUED
+    waits = _waits(spec, unfinished, now)
     wake_at = spec.not_before if waits else None
-    return Task(spec, state, owner=owner, waiting_for=unfinished, wake_at=wake_at)
+    return Task(spec, WAITING if waits else QUEUED, owner=owner, waiting_for=unfinished, wake_at=wake_at)
+
+
+def _waits(spec: TaskSpec, unfinished: frozenset[str], now: float) -> bool:
+    return bool(unfinished) or (spec.not_before is not None and spec.not_before > now)
 
 
 def assign(task: Task, node: str, now: float) -> Task:
@@ -137,10 +140,20 @@ def cancel(task: Task, now: float, reason: str = "") -> Task:
     return _end(task, after(task.state, TaskEvent.CANCEL), now, reason or "cancelled")
 
 
-def replay(task: Task, owner: str) -> Task:
-    """A finished task from the start. Its attempts go on counting: an old node's late word is still refused."""
-    state = after(task.state, TaskEvent.REPLAY)
-    return Task(task.spec, state, task.version + 1, owner=owner, attempt=task.attempt, replays=task.replays + 1)
+def replay(task: Task, owner: str, unfinished: frozenset[str], now: float) -> Task:
+    """A finished task from the start: it waits for others, and for its time, as when it was new. Its attempts go on
+    counting: an old node's late word is still refused."""
+    waits = _waits(task.spec, unfinished, now)
+    return Task(
+        task.spec,
+        after(task.state, TaskEvent.REPLAY_LATER if waits else TaskEvent.REPLAY),
+        task.version + 1,
+        owner=owner,
+        waiting_for=unfinished,
+        wake_at=task.spec.not_before if waits else None,
+        attempt=task.attempt,
+        replays=task.replays + 1,
+    )
 
 
 def due(task: Task) -> float | None:

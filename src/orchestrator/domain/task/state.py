@@ -61,6 +61,7 @@ class TaskEvent(StrEnum):
     RELEASE = "release"  # the attempt is taken back without blame
     CANCEL = "cancel"
     REPLAY = "replay"
+    REPLAY_LATER = "replay later"  # when what it waits for is there
 
     __hash__ = str.__hash__
 
@@ -90,6 +91,7 @@ def _table() -> dict[tuple[TaskState, TaskEvent], TaskState]:
         table[open_state, event.CANCEL] = state.CANCELLED
     for failed in (state.FAILED, state.TIMEOUT, state.CANCELLED):
         table[failed, event.REPLAY] = state.QUEUED
+        table[failed, event.REPLAY_LATER] = state.WAITING
     return table
 
 

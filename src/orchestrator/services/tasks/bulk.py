@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -143,12 +143,10 @@ class Bulk:
 
     async def _work(self, run: BulkRun, query: TaskQuery, reason: str) -> None:
         try:
-            while run.done + run.skipped < MOST and (page := await self._tasks.page(query)):
-                answers = await asyncio.gather(*(self._one(run.action, task, reason) for task in page))
-                run.done += sum(answers)
-                run.skipped += len(page) - sum(answers)
-                query = replace(query, before=page[-1].spec.seq)
-                await asyncio.sleep(0)
+            if run.action is BulkAction.CANCEL:
+                await self._cancel(run, query, reason)
+            else:
+                await self._retry(run, query)
             run.state = BulkState.DONE
         except asyncio.CancelledError:
             run.state = BulkState.STOPPED
@@ -161,13 +159,41 @@ class Bulk:
         finally:
             run.ended_at = self._wall()
 
-    async def _one(self, action: BulkAction, task: Task, reason: str) -> bool:
+    async def _cancel(self, run: BulkRun, query: TaskQuery, reason: str) -> None:
+        async for page in self._pages(query):
+            answers = await asyncio.gather(*(self._cancelled(task, reason) for task in page))
+            _count(run, len(page), sum(answers))
+
+    async def _retry(self, run: BulkRun, query: TaskQuery) -> None:
+        """What depends on others comes behind all of them, the oldest first."""
+        behind: list[str] = []
+        async for page in self._pages(query):
+            free = [task for task in page if not task.spec.dependencies]
+            behind += [task.id for task in page if task.spec.dependencies]
+            _count(run, len(free), len(await self._tasks.replays.many(free)))
+        behind.reverse()
+        for start in range(0, len(behind), PAGE):
+            ids = behind[start : start + PAGE]
+            _count(run, len(ids), len(await self._tasks.replays.many_of(ids)))
+
+    async def _pages(self, query: TaskQuery) -> AsyncIterator[tuple[Task, ...]]:
+        """Newest first, at most `MOST` tasks."""
+        read = 0
+        while read < MOST and (page := await self._tasks.page(query)):
+            yield page
+            read += len(page)
+            query = replace(query, before=page[-1].spec.seq)
+            await asyncio.sleep(0)
+
+    async def _cancelled(self, task: Task, reason: str) -> bool:
         """False for a task that has changed in the meantime."""
         try:
-            if action is BulkAction.CANCEL:
-                await self._scheduler.cancel(task, reason)
-            else:
-                await self._scheduler.replay(task)
+            await self._scheduler.cancel(task, reason)
         except Conflict:
             return False
         return True
+
+
+def _count(run: BulkRun, tried: int, done: int) -> None:
+    run.done += done
+    run.skipped += tried - done

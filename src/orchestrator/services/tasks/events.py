@@ -58,6 +58,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 Record = Sequence[Any]  # type, moment, values of the fields
 _BY_STATE = {
+    TaskState.WAITING: "task_requeued",
     TaskState.QUEUED: "task_requeued",
     TaskState.ASSIGNED: "task_assigned",
     TaskState.RUNNING: "task_started",

@@ -15,11 +15,11 @@ from orchestrator.domain.errors import (
     StorageUnavailable,
 )
 from orchestrator.domain.task import lifecycle
-from orchestrator.domain.task.state import TaskState
 from orchestrator.domain.task.task import NOBODY, Task, TaskSpec
 from orchestrator.ports.ledger import Ledger
 from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.alarms import Alarms
+from orchestrator.services.tasks.dependencies import unfinished
 from orchestrator.services.tasks.numbers import Numbers
 from orchestrator.services.tasks.scheduler import Scheduler
 from orchestrator.services.tasks.submission import DEFAULTS, same, spec_of
@@ -197,13 +197,13 @@ class Intake:
     async def _submit(self, named: bool, spec: TaskSpec) -> tuple[Task, bool]:
         for _ in range(DRAWS):
             try:
-                unfinished = await self._unfinished(spec)
+                waits = await unfinished(spec, self._ledger, self._scheduler, new=True)
             except (InvalidRequest, Conflict):
                 there = await self._there(spec)  # taken in when its dependencies were well
                 if there is None or not same(there.spec, spec, self.defaults):
                     raise
                 return there, False
-            task = lifecycle.submitted(spec, self._scheduler.owner, unfinished, self._clock.epoch)
+            task = lifecycle.submitted(spec, self._scheduler.owner, waits, self._clock.epoch)
             try:
                 async with asyncio.timeout(SUBMIT_SECONDS):
                     verdict = await self._scheduler.submit(task)
@@ -242,21 +242,6 @@ class Intake:
         if task is None and spec.idempotency_key:
             task = await self._ledger.by_key(spec.principal, spec.idempotency_key)
         return task
-
-    async def _unfinished(self, spec: TaskSpec) -> frozenset[str]:
-        """The dependencies that have not finished. Raises InvalidRequest for one that is unknown, Conflict for one that
-        has failed already."""
-        foreign = [parent for parent in spec.dependencies if parent not in self._scheduler.tasks]
-        held = await self._ledger.get(foreign) if foreign else {}
-        unfinished = set(spec.dependencies) - set(foreign)
-        for parent in foreign:
-            if parent not in held:
-                raise InvalidRequest(f"dependencies: there is no task '{parent}'")
-            if not held[parent].state.finished:
-                unfinished.add(parent)
-            elif held[parent].state is not TaskState.COMPLETED and spec.on_dependency_failure == "fail":
-                raise Conflict(f"dependencies: task '{parent}' is {held[parent].state}")
-        return frozenset(unfinished)
 
     async def _slowly(self, work: Coroutine[Any, Any, tuple[Task, bool]], taken: Taken) -> None:
         try:

@@ -172,10 +172,11 @@ class Scheduler:
         latest = self.tasks.get(task.id, task)
         return await self._change(latest, lifecycle.cancel(latest, self._clock.wall(), reason))
 
-    async def replay(self, task: Task) -> Task:
-        """Begins a finished task anew. Raises Conflict, StorageUnavailable."""
+    async def replay(self, task: Task, unfinished: frozenset[str]) -> Task:
+        """Begins a finished task anew, behind what it depends on and has not finished. Raises Conflict,
+        StorageUnavailable."""
         latest = self.tasks.get(task.id, task)
-        return await self._change(latest, lifecycle.replay(latest, self.owner))
+        return await self._change(latest, lifecycle.replay(latest, self.owner, unfinished, self._clock.wall()))
 
     # What comes from nodes
 

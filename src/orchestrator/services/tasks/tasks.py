@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from orchestrator.services.clock import Clock
 from orchestrator.services.tasks.carrier import HEARD_SECONDS, NodeCarrier
 from orchestrator.services.tasks.intake import Intake
 from orchestrator.services.tasks.large_results import NoOutputs, Outputs
+from orchestrator.services.tasks.replays import Replays
 from orchestrator.services.tasks.report import Report
 from orchestrator.services.tasks.reporting import Reporting
 from orchestrator.services.tasks.scheduler import Scheduler
@@ -52,6 +52,7 @@ class Tasks:
     ) -> None:
         """`rand` gives uniform floats in [0, 1); `outputs` keeps large results."""
         self.intake = Intake(clock, ledger, scheduler, rand)
+        self.replays = Replays(ledger, scheduler)
         self.reporting = Reporting(clock, ledger, scheduler, carrier, outputs or NoOutputs(), self.get)
         self._clock = clock
         self._ledger = ledger
@@ -110,18 +111,19 @@ class Tasks:
         return await self._scheduler.cancel(await self.get(task_id), reason)
 
     async def replay(self, task_id: str) -> Task:
-        """A finished task from the start. Raises NotFound, Conflict for one that has completed or not finished."""
-        return await self._scheduler.replay(await self.get(task_id))
+        """A finished task from the start. Raises NotFound, Conflict for one that has completed or not finished, or
+        depends on one that failed."""
+        return await self.replays.one(await self.get(task_id))
 
-    async def replay_dead(self, ids: Collection[str] = (), task_type: str = "", limit: int = 1_000) -> list[Task]:
-        """Replays dead letters: these, or those of a type, or all, at most `limit`."""
-        if ids:
-            dead = [task for task in (await self._ledger.get(ids)).values() if task.dead]
+    async def replay_dead(self, ids: Collection[str] | None, task_type: str = "", limit: int = 1_000) -> list[Task]:
+        """Replays dead letters: these, or else those of a type, or all, at most `limit`."""
+        if ids is not None:
+            found = (await self._ledger.get(ids)).values() if ids else ()
+            dead = [task for task in found if task.dead and task_type in ("", task.spec.type)]
         else:
             states = frozenset({TaskState.FAILED, TaskState.TIMEOUT})
             dead = list(await self._ledger.page(TaskQuery(states, type=task_type, limit=limit)))
-        done = await asyncio.gather(*(self._scheduler.replay(task) for task in dead), return_exceptions=True)
-        return [task for task in done if isinstance(task, Task)]
+        return await self.replays.many(dead)
 
     @property
     def stopped(self) -> bool:

@@ -120,12 +120,17 @@ async def list_failed(
 
 @router.post("/tasks/failed/replay", openapi_extra=described({"task_ids": "Which.", "task_type": "Or all of a type."}))
 async def replay_failed(request: Request, principal: Principal = WRITE) -> Response:
-    """Begins dead letters anew: these, those of a type, or all; at most 1,000 with one call."""
+    """Begins dead letters anew: these, those of a type, or all; at most 1,000 with one call. One that depends on a task
+    that has failed and is not among them stays."""
     body = await read_body(request)
-    ids = body.get("task_ids") or []
-    if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+    for field in body.keys() - {"task_ids", "task_type"}:  # misspelt, it would mean all
+        raise InvalidRequest(f"{field}: only task_ids and task_type are known", details={"field": field})
+    ids, task_type = body.get("task_ids"), body.get("task_type", "")
+    if "task_ids" in body and not (isinstance(ids, list) and all(isinstance(one, str) for one in ids)):
         raise InvalidRequest("task_ids: a list of ids", details={"field": "task_ids"})
-    replayed = await service_of(request).tasks.replay_dead(ids, str(body.get("task_type") or ""))
+    if not isinstance(task_type, str) or ("task_type" in body and not task_type):
+        raise InvalidRequest("task_type: a text", details={"field": "task_type"})
+    replayed = await service_of(request).tasks.replay_dead(ids, task_type)
     audit(principal, "tasks.replay", "", count=len(replayed))
     return answer(request, {"task_ids": [task.id for task in replayed], "count": len(replayed)})
 
