@@ -87,7 +87,15 @@ async def test_filters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    [{"level": "loud"}, {"since": "yesterday"}, {"limit": 0}, {"limit": "x"}, {"offset": -1}, {"since": "9" * 400}],
+    [
+        {"level": "loud"},
+        {"since": "yesterday"},
+        {"limit": 0},
+        {"limit": "x"},
+        {"offset": -1},
+        {"offset": 2**63},
+        {"since": "9" * 400},
+    ],
 )
 async def test_wrong_filters_are_400(tmp_path: Path, query: dict[str, Any]) -> None:
     async with admin(tmp_path) as (_, api):

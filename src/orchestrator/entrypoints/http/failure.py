@@ -78,8 +78,9 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         if at_the_root(request.scope["path"]):
             return JSONResponse({"detail": _told(error)}, 422)
-        problems = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()]
-        return answer(request, InvalidRequest("; ".join(problems)))
+        fields = [".".join(map(str, one["loc"][1:])) or str(one["loc"][0]) for one in error.errors()]
+        problems = [f"{field}: {one['msg']}" for field, one in zip(fields, error.errors(), strict=True)]
+        return answer(request, InvalidRequest("; ".join(problems), details={"field": fields[0]}))
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> JSONResponse:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from orchestrator.domain.access import Permission, Principal, Role
 from orchestrator.domain.api_key import ApiKey
+from orchestrator.domain.storable import INTEGER_LIMIT
 from orchestrator.entrypoints.http.admin.route import Body, admin_router, audit, milliseconds, service_of
 from orchestrator.entrypoints.http.permission import requires
 
@@ -24,7 +25,7 @@ class NewKey(Body):
     models: list[str] = Field(default_factory=list, max_length=1000)
     rate_limit: int | None = None
     priority: int = 0
-    expires_at: int | None = None
+    expires_at: int | None = Field(None, lt=INTEGER_LIMIT)
 
 
 @router.get("/keys")

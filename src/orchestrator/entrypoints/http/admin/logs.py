@@ -47,7 +47,7 @@ async def get_logs(
     request: Request,
     which: Wanted,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
     principal: Principal = READ,
 ) -> dict[str, Any]:
     """The entries in memory (`logging.keep`), newest first. `total` counts all that match, `timestamp` is ISO 8601."""

@@ -9,6 +9,7 @@ from fastapi import Query, Request, Response
 
 from orchestrator.domain.access import Permission, Principal, allowed
 from orchestrator.domain.errors import Forbidden, InvalidRequest
+from orchestrator.domain.storable import INTEGER_LIMIT
 from orchestrator.domain.task.state import TaskState
 from orchestrator.entrypoints.http.admin.route import audit
 from orchestrator.entrypoints.http.permission import requires
@@ -79,7 +80,7 @@ async def list_tasks(
     submitted_by: Annotated[str | None, Query(max_length=512)] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
     offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
-    before: Annotated[int | None, Query(ge=0)] = None,
+    before: Annotated[int | None, Query(ge=0, lt=INTEGER_LIMIT)] = None,
     principal: Principal = READ,
 ) -> Response:
     """Tasks, newest first, in the contract's four lists: `limit` of each, or of those with `status` (pending, active,
