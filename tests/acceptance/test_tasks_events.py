@@ -141,6 +141,9 @@ async def test_what_a_client_says_is_answered(tmp_path: Path) -> None:
                 "list": "[]",
                 "deep": "[" * 10_000,
                 "unknown": '{"type": ["?"]}',
+                "half": r'{"type": "\ud800"}',
+                "half a node": r'{"type": "request_node_details", "node_id": "\udc00"}',
+                "no text": b'{"type": "\xed\xa0\x80"}',
             }
             for name, text in said.items():
                 await websocket.send(text)
@@ -148,8 +151,9 @@ async def test_what_a_client_says_is_answered(tmp_path: Path) -> None:
     assert answers["ping"]["type"] == "pong"
     assert answers["alerts"]["data"] == {"subscription": "alerts"}
     assert (answers["node"]["type"], answers["node"]["data"]["port"]) == ("node_details", 1234)
-    for name in ("nobody", "broken", "list", "deep", "unknown"):
+    for name in ("nobody", "broken", "list", "deep", "unknown", "half", "half a node", "no text"):
         assert answers[name]["type"] == "error", name
+        assert answers[name]["data"]["message"], name
 
 
 async def test_alerts_are_told_to_those_who_asked(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ SUBPROTOCOL = "orchestrator"  # what is chosen of those that a client offers
 STATUS_SECONDS = 5.0
 SHARED = 1.0  # seconds
 GOING_AWAY, POLICY = 1001, 1008  # RFC 6455, 7.4.1
+_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 UNKNOWN = 1 << 62  # stands for an id that is none of ours
@@ -171,7 +171,7 @@ class _Socket:
 
     def _reply(self, text: str | bytes) -> dict[str, Any]:
         try:
-            asked = json.loads(text)
+            asked = _decode(text)  # no unpaired surrogates, which no answer could repeat
             kind = asked.get("type", "")
         except (ValueError, AttributeError, RecursionError):
             return {"type": "error", "data": {"message": "A message is a JSON object with a type."}}
