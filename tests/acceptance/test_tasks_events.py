@@ -15,10 +15,11 @@ from websockets import Subprotocol
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from service import RunningService, running_service
+from service import RunningService, free_port, running_service, spawned_service
 
 KEY = "key-of-a-viewer-0123456789"
 ADMIN = "key-of-an-admin-0123456789"
+NODE = "key-of-a-node-0123456789"
 AUTH: dict[str, Any] = {"enabled": True, "keys": [{"name": "v", "key": KEY, "role": "viewer"}]}
 
 
@@ -189,6 +190,35 @@ async def test_a_websocket_asks_for_a_key(tmp_path: Path) -> None:
     assert statuses == [401, 401]
     assert first["type"] == second["type"] == "initial_status"
     assert chosen == "orchestrator"
+
+
+async def refusal(url: str, **headers: str) -> tuple[int, dict[str, Any]]:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(url, additional_headers=headers)
+    return refused.value.response.status_code, json.loads(refused.value.response.body or b"{}")
+
+
+async def test_a_refused_handshake_is_answered_once_and_leaves_no_trace_in_the_log(tmp_path: Path) -> None:
+    keys = [*AUTH["keys"], {"name": "n", "key": NODE, "role": "node"}]
+    port = free_port()
+    config = {"auth": AUTH | {"keys": keys}, "tasks": {"websocket_port": port}}
+    with spawned_service(config, tmp_path) as service:
+        main = f"{service.url.replace('http', 'ws', 1)}/api/v1/ws"
+        for url in (main, f"ws://127.0.0.1:{port}/"):
+            found = [
+                await refusal(f"{url}?type=foo", **{"X-API-Key": KEY}),
+                await refusal(f"{url}?type={'x' * 1001}", **{"X-API-Key": KEY}),
+                await refusal(url),
+                await refusal(url, **{"X-API-Key": NODE}),
+            ]
+            assert [status for status, _ in found] == [400, 400, 401, 403]
+            assert [body["details"].get("field") for _, body in found] == ["type", "type", None, None]
+            assert all(body["success"] is False for _, body in found)
+            elsewhere = await refusal(url, Origin="https://evil.example", **{"X-API-Key": KEY})
+            assert elsewhere[0] == 403
+    log = service.log.read_text()
+    assert "Traceback" not in log
+    assert "RuntimeError" not in log
 
 
 async def test_a_key_that_is_revoked_ends_its_websocket(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import json
 import logging
 from typing import Any
 
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ValidationException, WebSocketRequestValidationError
 from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -45,7 +45,7 @@ def at_the_root(path: str) -> bool:
     return path[1:].partition("/")[0] in REGISTRY_AREAS
 
 
-def _told(error: RequestValidationError) -> list[Any]:
+def _told(error: ValidationException) -> list[Any]:
     """FastAPI's list of problems; without what was sent where JSON cannot hold it."""
     try:
         found: list[Any] = jsonable_encoder(error.errors())
@@ -69,13 +69,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OrchestratorError)
     async def ours(request: HTTPConnection, error: OrchestratorError) -> JSONResponse:
-        refused = answer(request, error)
-        if isinstance(request, WebSocket):  # what is returned here goes nowhere
-            await request.send_denial_response(refused)
-        return refused
+        return answer(request, error)  # of a WebSocket, too: it is not accepted before everything is checked
 
+    @app.exception_handler(WebSocketRequestValidationError)
     @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: HTTPConnection, error: ValidationException) -> JSONResponse:
         if at_the_root(request.scope["path"]):
             return JSONResponse({"detail": _told(error)}, 422)
         fields = [".".join(map(str, one["loc"][1:])) or str(one["loc"][0]) for one in error.errors()]
