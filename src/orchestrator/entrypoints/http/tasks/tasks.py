@@ -85,22 +85,24 @@ async def list_tasks(
 ) -> Response:
     """Tasks, newest first, in the contract's four lists: `limit` of each, or of those with `status` (pending, active,
     completed, failed, or a state). `next` is what to give as `before` for the page that follows; it costs the same on
-    every page, as `offset` does not. `summary` counts all."""
+    every page, as `offset` does not. With `before` there are `limit` of all lists together, so that a task comes once,
+    even if it moves to another list meanwhile. `summary` counts all."""
     tasks = service_of(request).tasks
     wanted = states_of(status)
-    groups = [wanted] if wanted else list(LISTS.values())
+    groups = [wanted] if wanted or before is not None else list(LISTS.values())
     queries = [TaskQuery(group, task_type, node_id, submitted_by, before, limit, offset) for group in groups]
     counts, pages = await asyncio.gather(tasks.counts(), asyncio.gather(*map(tasks.page, queries)))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in LISTS}
     for task in (task for page in pages for task in page):
         found[list_of(task)].append(item(task))
-    full = wanted and len(pages[0]) == limit
+    # Where lists end at different numbers the greatest skips no task; what others have below it comes once more.
+    ends = [page[-1].spec.seq for page in pages if len(page) == limit]
     named = {
         "tasks": found,
         "summary": summary(counts),
         "limit": limit,
         "offset": offset,
-        "next": pages[0][-1].spec.seq if full else None,
+        "next": max(ends, default=None),
     }
     return answer(request, named)
 
