@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx2
+import pytest
 
 from service import running_service, spawned_service
 
@@ -100,3 +102,24 @@ async def test_replicas_stop_and_start_together(tmp_path: Path, postgres_url: st
         await http.post(f"{API}/tasks/types/t/resume")
         await second.until(lambda: not second.service.tasks.stopped and not second.service.tasks.paused_types)
         assert first.service.tasks.stopped is False
+
+
+@pytest.mark.parametrize("name", ["a%2Fb", "a/b", "%2Fa%2F", "pause%2Fpause"])
+async def test_a_type_with_slashes_is_paused_and_resumed(tmp_path: Path, name: str) -> None:
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        await http.post(f"{API}/tasks", json={"task_type": unquote(name)})
+        paused = []
+        for action in ("pause", "resume"):
+            answer = await http.post(f"{API}/tasks/types/{name}/{action}")
+            assert answer.json()["task_type"] == unquote(name), answer.text
+            [one] = (await http.get(f"{API}/tasks/types")).json()["types"]
+            assert one["task_type"] == unquote(name)
+            paused.append(one["paused"])
+    assert paused == [True, False]
+
+
+async def test_no_type_at_all_cannot_be_paused(tmp_path: Path) -> None:
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        answer = await http.post(f"{API}/tasks/types//pause")
+        assert answer.status_code == 400, answer.text
+        assert (await http.get(f"{API}/tasks/types")).json()["types"] == []

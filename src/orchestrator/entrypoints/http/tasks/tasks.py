@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from orchestrator.domain.access import Permission, Principal, allowed
 from orchestrator.domain.errors import Forbidden, InvalidRequest
@@ -33,6 +33,7 @@ READ, SUBMIT = requires(Permission.TASKS_READ), requires(Permission.TASKS_SUBMIT
 WRITE = requires(Permission.TASKS_WRITE)
 MOST_LISTED = 1_000
 LONGEST_WAIT = 30.0  # seconds
+Type = Annotated[str, Path(min_length=1)]
 _TASK = {
     "task_type": "Required.",
     "task_id": "Yours; otherwise task_ and 12 hexadecimal digits. The same id with the same content is the same task.",
@@ -152,16 +153,16 @@ async def list_types(request: Request, principal: Principal = READ) -> Response:
     return answer(request, {"types": types})
 
 
-@router.post("/tasks/types/{task_type}/pause")
-async def pause_type(request: Request, task_type: str, principal: Principal = WRITE) -> Response:
+@router.post("/tasks/types/{task_type:path}/pause")
+async def pause_type(request: Request, task_type: Type, principal: Principal = WRITE) -> Response:
     """Tasks of the type are taken in and wait, until it is resumed; those that run go on."""
     await service_of(request).switches.pause_type(task_type)
     audit(principal, "tasks.pause", task_type)
     return answer(request, {"task_type": task_type, "paused": True})
 
 
-@router.post("/tasks/types/{task_type}/resume")
-async def resume_type(request: Request, task_type: str, principal: Principal = WRITE) -> Response:
+@router.post("/tasks/types/{task_type:path}/resume")
+async def resume_type(request: Request, task_type: Type, principal: Principal = WRITE) -> Response:
     await service_of(request).switches.resume_type(task_type)
     audit(principal, "tasks.resume", task_type)
     return answer(request, {"task_type": task_type, "paused": False})
