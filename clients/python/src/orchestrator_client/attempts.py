@@ -8,9 +8,10 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from orchestrator_client.executor import Executor, HandlerFailed, Lost
-from orchestrator_client.handlers import Cancelled, Handler, Permanent, Place, TaskContext
+from orchestrator_client.executor import Executor, Lost
+from orchestrator_client.handlers import Handler, Permanent, Place, TaskContext
 from orchestrator_client.notes import Key, Notes
+from orchestrator_client.outcomes import error_line
 from orchestrator_client.places import Processes, Threads
 from orchestrator_client.reports import Reports
 from orchestrator_client.results import encode
@@ -146,13 +147,3 @@ class Attempts:
         del self._running[key]
         self._notes.end(key)
         self._changed.set()
-
-
-def error_line(error: Exception) -> str:
-    """What an exception of a handler is told as."""
-    if isinstance(error, Cancelled):
-        return "the handler gave up"
-    text = str(error)
-    if text and isinstance(error, Permanent | HandlerFailed):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

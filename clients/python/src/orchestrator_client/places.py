@@ -13,6 +13,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from orchestrator_client.executor import HandlerFailed
+from orchestrator_client.outcomes import error_line
+
 _Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
 
 
@@ -49,13 +52,22 @@ class Threads:
             try:
                 result = function(*arguments)
             except BaseException as raised:  # noqa: BLE001 - whatever a handler raises is the task's end
-                error = raised if isinstance(raised, Exception) else RuntimeError(repr(raised))
+                error = _bearable(raised)
             with self._lock:
                 self._idle += 1
             try:
                 loop.call_soon_threadsafe(_settle, future, result, error)
             except RuntimeError:  # the loop has ended, nobody waits
                 return
+
+
+def _bearable(raised: BaseException) -> Exception:
+    """In the event loop: a future does not take StopIteration, and others would end more than the attempt."""
+    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
+        return raised
+    failed = HandlerFailed(error_line(raised))
+    failed.__cause__ = raised
+    return failed
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator_client.attempts import error_line
 from orchestrator_client.handlers import Handler, Permanent, TaskContext
 from orchestrator_client.notes import SECONDS, Note, Said
+from orchestrator_client.outcomes import error_line
 from orchestrator_client.results import encode
 
 LOOK_SECONDS = 0.1  # until an interruption by Ray is seen

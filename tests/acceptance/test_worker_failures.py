@@ -1,0 +1,67 @@
+"""Handlers that end in odd ways: each fails its own attempt, at once and with its reason, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestrator_client import AsyncClient, TaskStatus, Worker
+from service import running_service
+
+WAIT = 20.0
+OPEN: dict[str, Any] = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
+
+
+class Base(BaseException):
+    pass
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+RAISED: dict[str, tuple[Callable[[], BaseException], str]] = {
+    "stop": (lambda: StopIteration(4), "StopIteration: 4"),
+    "exit": (lambda: SystemExit(3), "SystemExit: 3"),
+    "base": (lambda: Base("base"), "Base: base"),
+    "closed": (GeneratorExit, "GeneratorExit"),
+    "wordless": (Wordless, "Wordless: (its text cannot be made: RuntimeError)"),
+}
+
+
+@asynccontextmanager
+async def served(tmp_path: Path, worker: Worker) -> AsyncIterator[AsyncClient]:
+    """A service and a worker of it, which must still be there in the end."""
+    async with running_service(OPEN, tmp_path) as run, AsyncClient(run.url, "") as client:
+        worker.url = run.url
+        serving = asyncio.create_task(worker.serve())
+        try:
+            yield client
+            assert not serving.done()
+        finally:
+            worker.stop()
+            worker.stop()
+            async with asyncio.timeout(WAIT):
+                await serving
+
+
+async def told(client: AsyncClient, task_type: str, data: Any) -> str | None:
+    task = await client.submit_and_wait(task_type, data, max_retries=0, wait_timeout=WAIT)
+    assert task.status is TaskStatus.FAILED
+    return task.error_message
+
+
+async def test_whatever_a_plain_handler_raises_ends_its_attempt(tmp_path: Path) -> None:
+    worker = Worker(api_key="", concurrency=1)
+
+    @worker.task("raise")
+    def odd(data: str) -> None:
+        raise RAISED[data][0]()
+
+    async with served(tmp_path, worker) as client:
+        said = {name: await told(client, "raise", name) for name in RAISED}
+    assert said == {name: text for name, (_, text) in RAISED.items()}
