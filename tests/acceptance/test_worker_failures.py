@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator_client import AsyncClient, TaskStatus, Worker
 from service import running_service
 
@@ -65,3 +67,41 @@ async def test_whatever_a_plain_handler_raises_ends_its_attempt(tmp_path: Path) 
     async with served(tmp_path, worker) as client:
         said = {name: await told(client, "raise", name) for name in RAISED}
     assert said == {name: text for name, (_, text) in RAISED.items()}
+
+
+async def test_whatever_an_async_handler_raises_ends_its_attempt_only(tmp_path: Path) -> None:
+    worker, go = Worker(api_key="", concurrency=2), asyncio.Event()
+
+    @worker.task("raise")
+    async def odd(data: str) -> None:
+        raise RAISED[data][0]()
+
+    @worker.task("beside")
+    async def beside(data: Any) -> str:
+        await go.wait()
+        return "unharmed"
+
+    async with served(tmp_path, worker) as client:
+        innocent = await client.submit_task("beside", max_retries=0)
+        said = {name: await told(client, "raise", name) for name in RAISED}
+        go.set()
+        assert (await client.wait_for_task(innocent, WAIT)).result_data == "unharmed"
+    expected = {name: text for name, (_, text) in RAISED.items()}
+    assert said == expected | {"stop": "RuntimeError: coroutine raised StopIteration"}
+
+
+async def test_ctrl_c_in_an_async_handler_ends_the_worker(tmp_path: Path) -> None:
+    worker = Worker(api_key="", concurrency=1)
+
+    @worker.task("interrupt")
+    async def interrupt(data: Any) -> None:
+        raise KeyboardInterrupt
+
+    def run_worker() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(worker.serve())
+
+    async with running_service(OPEN, tmp_path) as run, AsyncClient(run.url, "") as client:
+        await client.submit_task("interrupt")
+        worker.url = run.url
+        await asyncio.to_thread(run_worker)

@@ -115,7 +115,9 @@ class Attempts:
                 _log.warning("task %s (%s), attempt %d is given back: %s", key[0], context.task_type, key[1], lost)
                 self._reports.released(*key)
             return
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is the attempt's end
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever else a handler raises is the attempt's end, not ours
             await self._failed(key, context, time.monotonic() - began, error)
             return
         seconds = time.monotonic() - began
@@ -123,7 +125,7 @@ class Attempts:
         if not context.cancelled:
             self._reports.completed(*key, seconds, result)
 
-    async def _failed(self, key: Key, context: TaskContext, seconds: float, error: Exception) -> None:
+    async def _failed(self, key: Key, context: TaskContext, seconds: float, error: BaseException) -> None:
         if context.cancelled:
             return
         final = isinstance(error, Permanent)
