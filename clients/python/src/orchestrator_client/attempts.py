@@ -31,7 +31,7 @@ class Attempts:
         self._notes = notes
         self._executor = executor
         self._threads = Threads()
-        self._processes = Processes(slots)
+        self._processes = Processes()
         self._running: dict[Key, tuple[asyncio.Task[None], TaskContext]] = {}
         self._changed = asyncio.Event()
 
@@ -142,8 +142,9 @@ class Attempts:
         arguments = (data, context) if handler.wants_context else (data,)
         if handler.place is Place.LOOP:
             return encode(await handler.function(*arguments))
-        place = self._threads if handler.place is Place.THREAD else self._processes
-        return encode(await place.run(handler.function, *arguments))
+        if handler.place is Place.PROCESS:
+            return await self._processes.run(handler.function, *arguments)
+        return encode(await self._threads.run(handler.function, *arguments))
 
     def _end(self, key: Key) -> None:
         del self._running[key]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import Any
 
 from orchestrator_client.executor import HandlerFailed
-from orchestrator_client.outcomes import error_line
+from orchestrator_client.outcomes import Outcome, error_line
 
+LOOK_SECONDS = 1.0  # between two looks whether a process is still there
 _Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
 
 
@@ -80,35 +82,111 @@ def _settle(future: asyncio.Future[Any], result: Any, error: Exception | None) -
 
 
 class Processes:
-    """A pool that is made with the first job, and anew after one of its processes died."""
+    """Each runs one attempt at a time, made as they are needed. (The standard library's pool breaks as a whole when one
+    of its processes dies: that would fail attempts that have nothing to do with it.)"""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._pool: ProcessPoolExecutor | None = None
+    def __init__(self) -> None:
+        self._threads = Threads()
+        self._lock = threading.Lock()
+        self._all: set[_Process] = set()
+        self._idle: list[_Process] = []
+        self._closed = False
 
-    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Raises RuntimeError when the process died."""
-        if self._pool is None:
-            # Not forked: the event loop and its sockets stay with their owner.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._size, mp_context=context, initializer=_begin_process)
-        pool = self._pool
-        try:
-            return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
-        except BrokenProcessPool:
-            if self._pool is pool:
-                self._pool = None
-                pool.shutdown(wait=False)
-            raise RuntimeError("the process of the handler died") from None
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> str:
+        """The result as JSON. Raises Permanent, HandlerFailed (also when the process died)."""
+        outcome: Outcome = await self._threads.run(self._run, pickle.dumps((function, arguments)))
+        return outcome.value()
 
     def close(self) -> None:
         """Ends all processes, whatever they do."""
-        if self._pool is None:
-            return
-        left = list((self._pool._processes or {}).values())  # no public way before Python 3.14
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in left:
-            process.kill()
+        with self._lock:
+            self._closed = True
+            for process in self._all:
+                process.kill()
+        self._threads.close()
+
+    def _run(self, job: bytes) -> Outcome:
+        process = self._take()
+        try:
+            outcome = process.run(job)
+        except (EOFError, OSError):
+            with self._lock:
+                self._all.discard(process)
+            return Outcome(error=f"the process of the handler died ({process.end()})")
+        with self._lock:
+            self._idle.append(process)
+        return outcome
+
+    def _take(self) -> _Process:
+        with self._lock:
+            while self._idle:
+                process = self._idle.pop()
+                if process.alive:
+                    return process
+                self._all.discard(process)
+                process.end()
+            if self._closed:
+                raise RuntimeError("the worker has ended")
+            process = _Process()
+            self._all.add(process)
+            return process
+
+
+class _Process:
+    def __init__(self) -> None:
+        # Not forked: the event loop and its sockets stay with their owner.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,))
+        self._process.start()
+        theirs.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def run(self, job: bytes) -> Outcome:
+        """Raises EOFError, OSError when the process died."""
+        self._pipe.send_bytes(job)
+        # What a handler has forked may keep the pipe open when the process is gone.
+        while not self._pipe.poll(LOOK_SECONDS):
+            if not self.alive and not self._pipe.poll():
+                raise EOFError
+        outcome: Outcome = self._pipe.recv()
+        return outcome
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def end(self) -> str:
+        """How it ended."""
+        self._pipe.close()
+        self.kill()
+        self._process.join()
+        code = self._process.exitcode
+        with contextlib.suppress(ValueError):
+            if code is not None and code < 0:
+                return signal.Signals(-code).name
+        return f"exit code {code}"
+
+
+def _serve(pipe: Connection) -> None:
+    """In the process: one attempt after the other."""
+    _begin_process()
+    with contextlib.suppress(EOFError):  # the worker has ended
+        while True:
+            pipe.send(_outcome(pipe.recv_bytes()))
+
+
+def _outcome(job: bytes) -> Outcome:
+    def call() -> Any:
+        function, arguments = pickle.loads(job)  # noqa: S301 - of the worker
+        return function(*arguments)
+
+    try:
+        return Outcome.of(call)
+    except KeyboardInterrupt as error:  # raised by the handler: no signal is taken here
+        return Outcome.failed(error)
 
 
 def _begin_process() -> None:

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator_client.executor import ExecutorUnavailable, HandlerFailed, Lost, Room
-from orchestrator_client.handlers import Handler, Permanent, TaskContext
+from orchestrator_client.handlers import Handler, TaskContext
+from orchestrator_client.outcomes import Outcome
 from orchestrator_client.places import Threads
-from orchestrator_client.ray_task import Outcome, is_streamed, plain, streamed
+from orchestrator_client.ray_task import is_streamed, plain, streamed
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 CONNECT_SECONDS = 30.0
@@ -119,11 +120,7 @@ class RayCluster:
         except self._ray.exceptions.RayError as error:
             raise self._fault(error, context.task_id) from None
         self._lost.pop(context.task_id, None)
-        if not outcome.error:
-            return outcome.result
-        failure = Permanent(outcome.error) if outcome.permanent else HandlerFailed(outcome.error)
-        failure.add_note(outcome.traceback)
-        raise failure
+        return outcome.value()
 
     def close(self) -> None:
         """What still runs is ended by Ray."""

@@ -6,27 +6,14 @@ import asyncio
 import contextlib
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from orchestrator_client.handlers import Handler, Permanent, TaskContext
+from orchestrator_client.handlers import Handler, TaskContext
 from orchestrator_client.notes import SECONDS, Note, Said
-from orchestrator_client.outcomes import error_line
-from orchestrator_client.results import encode
+from orchestrator_client.outcomes import Outcome
 
 LOOK_SECONDS = 0.1  # until an interruption by Ray is seen
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """`result` as JSON, or what went wrong: the line about it, and the traceback."""
-
-    result: str = ""
-    error: str = ""
-    traceback: str = ""
-    permanent: bool = False
 
 
 def is_streamed(handler: Handler) -> bool:
@@ -38,7 +25,7 @@ def plain(function: Callable[[Any], Any]) -> Callable[[Any], Outcome]:
     """As Ray runs it. (A function made here travels with all that it holds.)"""
 
     def run(data: Any) -> Outcome:
-        return outcome(lambda: function(data))
+        return Outcome.of(lambda: function(data))
 
     return run
 
@@ -51,14 +38,6 @@ def streamed(handler: Handler, function: Callable[..., Any]) -> Callable[..., It
         yield from Run(function, wants_context, asynchronous, task, ends).follow(data)
 
     return run
-
-
-def outcome(call: Callable[[], Any]) -> Outcome:
-    try:
-        return Outcome(encode(call()))
-    except Exception as error:  # noqa: BLE001 - whatever a handler raises is the attempt's end
-        text = "".join(traceback.format_exception(error))
-        return Outcome("", error_line(error), text, isinstance(error, Permanent))
 
 
 class Run:
@@ -112,9 +91,9 @@ class Run:
     def _work(self, data: Any) -> None:
         arguments = (data, self._context) if self._wants_context else (data,)
         try:
-            self._outcome = outcome(lambda: self._call(arguments))
-        except BaseException as error:  # noqa: BLE001 - such as SystemExit, or the end of a cancelled coroutine
-            self._outcome = Outcome(error=repr(error))
+            self._outcome = Outcome.of(lambda: self._call(arguments))
+        except KeyboardInterrupt as error:
+            self._outcome = Outcome.failed(error)
         finally:
             self._over.set()
 

@@ -86,8 +86,8 @@ class Worker:
         """The function runs tasks of this type. It takes their input data, and a `TaskContext` if it has a second
         parameter; what it returns is the result, and any exception fails the attempt (`Permanent`: the task).
 
-        An `async def` runs in the worker's event loop; a plain function in a thread, or with `process` in a process of
-        its own pool (then it must be importable by name and takes the input data only). `resources`, for an executor:
+        An `async def` runs in the worker's event loop; a plain function in a thread, or with `process` in a process
+        (then it must be importable by name and takes the input data only). `resources`, for an executor:
         `num_cpus` (otherwise 1), `num_gpus`, `memory` in bytes, `custom` {name: amount}. Raises TypeError, ValueError.
         """
 
