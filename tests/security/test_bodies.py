@@ -55,6 +55,29 @@ async def test_a_body_without_a_length_is_counted_as_it_comes(form: Form, plane:
 
 
 @every_plane
+@pytest.mark.parametrize(
+    "start",
+    ["Content-Length: 1000000000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n401\r\n" + " " * 1025 + "\r\n0\r\n\r\n"],
+)
+async def test_each_interface_refuses_a_body_in_its_own_form(plane: str, start: str, tmp_path: Path) -> None:
+    async with fleet(tmp_path, ["a"], plane=plane, config={"server": {"max_body": 1024}}) as tried:
+        told = {}
+        for path in ("/api/v1/tasks", "/api/v1/tasks/batch", "/api/orchestrator/keys", "/tools/"):
+            async with Wire(tried.address) as wire:
+                head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                await wire.send((head + start).encode())
+                status, _, body = await wire.answer()
+                assert status == 413, (path, body)
+                told[path] = json.loads(body)
+    for path in ("/api/v1/tasks", "/api/v1/tasks/batch"):
+        assert told[path].keys() == {"success", "error", "details", "timestamp"}
+        assert told[path]["success"] is False
+        assert told[path]["details"] == {"code": "TOO_LARGE", "retryable": False}
+    assert told["/api/orchestrator/keys"].keys() == {"error", "code", "retryable"}
+    assert told["/tools/"]["detail"] == told["/tools/"]["error"]
+
+
+@every_plane
 async def test_a_body_just_within_the_limit_arrives_whole(plane: str, tmp_path: Path) -> None:
     async with fleet(tmp_path, ["a"], plane=plane) as tried:
         before = resident()

@@ -74,6 +74,17 @@ async def test_the_control_plane_asks_the_same_of_a_host(plane: str, tmp_path: P
 
 
 @every_plane
+async def test_the_tasks_api_says_so_in_its_own_form(plane: str, tmp_path: Path) -> None:
+    async with fleet(tmp_path, ["a"], plane=plane) as tried:
+        for wrong in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+            answer = await tried.client.get(f"{tried.running.url}/api/v1/status", headers=wrong)
+            assert answer.status_code in (403, 421), answer.text
+            told = answer.json()
+            assert told.keys() == {"success", "error", "details", "timestamp"}
+            assert told["details"]["code"] == told["details"]["code"].upper()
+
+
+@every_plane
 async def test_no_host_or_two_of_them_are_refused(plane: str, tmp_path: Path) -> None:
     body = b'{"model":"demo","messages":[{"role":"user","content":"x"}]}'
     tail = b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body

@@ -16,28 +16,34 @@ from starlette.exceptions import HTTPException
 from orchestrator.domain.dialects import error_body
 from orchestrator.domain.errors import InvalidRequest, NotFound, OrchestratorError
 from orchestrator.domain.node import Dialect
-from orchestrator.entrypoints.http.tasks.envelope import below_v1, now_text, refusal
+from orchestrator.entrypoints.http.tasks.envelope import below_v1, moment, now_text, refusal, service_of
+from orchestrator.services.clock import Clock
 
 REGISTRY_AREAS = frozenset({"nodes", "tools", "artifacts", "queries", "maintenance", "monitoring", "stats"})
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
 def answer(request: HTTPConnection, error: OrchestratorError) -> JSONResponse:
-    """`{error, code, ...details}`; under /v1 the form that OpenAI's clients read, or Anthropic's."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if request.scope["path"].startswith("/v1/"):
+    return JSONResponse(body_of(request, error, service_of(request).clock), error.status, headers)
+
+
+def body_of(request: HTTPConnection, error: OrchestratorError, clock: Clock) -> dict[str, Any]:
+    """`{error, code, ...details}`; under /v1 the form that OpenAI's clients read, or Anthropic's."""
+    path = request.scope["path"]
+    if path.startswith("/v1/"):
         dialect = Dialect.ANTHROPIC if "anthropic-version" in request.headers else Dialect.OPENAI
-        return JSONResponse(error_body(dialect, error, request_id=""), error.status, headers)
-    if below_v1(request.scope["path"]):
-        return JSONResponse(refusal(error, now_text(request)), error.status, headers)
+        return error_body(dialect, error, request_id="")
+    if below_v1(path):
+        return refusal(error, moment(clock))
     body = {"error": error.message, "code": error.code, "retryable": error.retryable, **error.details}
-    if at_the_root(request.scope["path"]):
+    if at_the_root(path):
         body["detail"] = error.message
-    return JSONResponse(body, error.status, headers)
+    return body
 
 
 def at_the_root(path: str) -> bool:
@@ -84,6 +90,8 @@ def install(app: FastAPI) -> None:
     async def framework(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 404:
             return answer(request, NotFound("Not found"))
+        if isinstance(error.__cause__, OrchestratorError):  # raised while the framework read the body
+            return answer(request, error.__cause__)
         if below_v1(request.scope["path"]):
             code = _CODES.get(error.status_code, "http_error").upper()
             told = refusal(OrchestratorError(str(error.detail), details={"code": code}), now_text(request))

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 import msgspec
+from fastapi.requests import HTTPConnection
 
 from orchestrator.domain.errors import InvalidRequest, OrchestratorError, TooLarge
+from orchestrator.entrypoints.http import failure
 from orchestrator.entrypoints.http.inference import InferenceApp, Message, Receive, Scope, Send
 from orchestrator.entrypoints.http.plane import DataPlane
 
@@ -137,7 +139,7 @@ class Guard:
         if route is not None:
             body = self._plane.refusal(route.endpoint, error)
         else:
-            body = msgspec.json.encode({"error": error.message, "code": error.code})
+            body = msgspec.json.encode(failure.body_of(HTTPConnection(scope), error, self._plane.gateway.clock))
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),

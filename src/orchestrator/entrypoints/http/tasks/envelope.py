@@ -53,7 +53,11 @@ def below_v1(path: str) -> bool:
 
 
 def now_text(request: HTTPConnection) -> str:
-    clock = service_of(request).clock
+    return moment(service_of(request).clock)
+
+
+def moment(clock: Clock) -> str:
+    """Now, as `timestamp` says it."""
     clock.tick()
     return clock.timestamp()
 
