@@ -295,6 +295,18 @@ async def test_a_stream_goes_on_after_the_last_event(tmp_path: Path) -> None:
     assert rest == same == whole[1:]
 
 
+@pytest.mark.parametrize("since", ["0", "0.0", "1", "1970-01-01T00:00:00Z"])
+async def test_since_the_beginning_tells_all_that_is_kept(tmp_path: Path, since: str) -> None:
+    async with api(tmp_path) as (running, client):
+        for node in ("a", "b"):
+            await client.post(f"/nodes/{node}/register", json={"host": "h"})
+        whole = await told(client, 2, f"/events?since={since}")
+        async with socket(running, f"?since={since}") as websocket:
+            kinds = [(await heard(websocket))["type"] for _ in range(3)]
+    assert [one["data"]["node_id"] for one in whole] == ["a", "b"]
+    assert kinds == ["initial_status", "node_registered", "node_registered"]
+
+
 async def test_a_stream_of_some_types(tmp_path: Path) -> None:
     async with api(tmp_path) as (running, client):
         stream = asyncio.create_task(told(client, 1, "/events?type=task_completed"))

@@ -48,12 +48,12 @@ class _Wanted:
 
     types: Collection[str]
     task: str
-    since: float
+    since: float | None
 
     def has(self, event: Event) -> bool:
         return (
             event.type in self.types
-            and event.at >= self.since
+            and (self.since is None or event.at >= self.since)
             and (not self.task or event.data.get("task_id") == self.task)
         )
 
@@ -247,11 +247,13 @@ def _wanted(types: str, task: str, since: str) -> _Wanted:
     return _Wanted(names or EVENTS.keys(), task, _moment(since))
 
 
-def _moment(text: str) -> float:
-    """Seconds since the epoch; 0 for none."""
+def _moment(text: str) -> float | None:
+    """Seconds since the epoch."""
+    if not text:
+        return None
     try:
-        if not text or text.replace(".", "", 1).isdecimal():
-            return float(text or 0)
+        if text.replace(".", "", 1).isdecimal():
+            return float(text)
         moment = datetime.fromisoformat(text)
         # The time of an event, as it was shown, was rounded: that event counts as one of this moment.
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - ROUNDED
@@ -275,8 +277,8 @@ def _counted(service: HttpService, kind: str) -> Iterator[None]:
         service.bulletin.followers[kind] -= 1
 
 
-async def _after(service: HttpService, seen: str, since: float) -> int | None:
+async def _after(service: HttpService, seen: str, since: float | None) -> int | None:
     """Where a follower goes on: behind an id, at a moment, or (None) now. Raises StorageUnavailable."""
     if not seen:
-        return await service.bulletin.before(since) if since else None
+        return await service.bulletin.before(since) if since is not None else None
     return int(seen) if seen.isascii() and seen.isdecimal() and len(seen) <= 18 else UNKNOWN
