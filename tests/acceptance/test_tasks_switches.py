@@ -43,6 +43,23 @@ async def test_a_stop_and_paused_types_outlive_a_restart(tmp_path: Path) -> None
     assert "held" in [task["task_id"] for task in again]
 
 
+@pytest.mark.parametrize("way", ["", "?by=route"])
+async def test_a_stopped_orchestrator_refuses_a_batch_as_it_does_one_task(tmp_path: Path, way: str) -> None:
+    bodies = [{"task_type": "t"}, {"task_type": ""}, {"task_type": "t", "dependencies": ["x"]}]
+    async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
+        await http.post(f"{API}/control/stop")
+        one = await http.post(f"{API}/tasks{way}", json=bodies[0])
+        many = await http.post(f"{API}/tasks/batch{way}", json={"tasks": bodies})
+        await http.post(f"{API}/control/start")
+        later = await http.post(f"{API}/tasks/batch{way}", json={"tasks": bodies[:2]})
+        summary = (await http.get(f"{API}/tasks")).json()["summary"]
+    assert (one.status_code, many.status_code) == (503, 503)
+    assert many.json()["details"] == {"code": "ORCHESTRATOR_NOT_STARTED", "retryable": True}
+    assert many.json().keys() == one.json().keys()
+    assert (later.status_code, len(later.json()["task_ids"])) == (200, 1)
+    assert summary["pending_count"] == 1
+
+
 async def test_a_type_that_no_database_can_keep_is_not_paused(tmp_path: Path) -> None:
     async with running_service(CONFIG, tmp_path) as run, client(run.url) as http:
         for name in ("%00", "x" * 600):

@@ -152,7 +152,8 @@ class Intake:
     ) -> Coroutine[Any, Any, list[Task | OrchestratorError]]:
         """The same for many, in one transaction; what is wrong with one does not touch the others. A task may depend
         on one that comes before it. They are on their way when this returns, and nothing of `bodies` is kept; who
-        awaits what it returns hears what became of them."""
+        awaits what it returns hears what became of them. Raises ShuttingDown when none is taken in."""
+        self._check_started()
         batch = _Batch(len(bodies))
         for place, body in enumerate(bodies):
             if isinstance(body, OrchestratorError):

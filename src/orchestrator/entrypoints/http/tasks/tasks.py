@@ -67,7 +67,7 @@ async def submit(request: Request, principal: Principal = SUBMIT) -> Response:
 @router.post("/tasks/batch", openapi_extra=described({"tasks": "At most 10,000 tasks, each as for POST /tasks."}))
 async def submit_batch(request: Request, principal: Principal = SUBMIT) -> Response:
     """Takes many tasks in, in one transaction. What is wrong with one does not touch the others: `results` says for
-    each whether it is in."""
+    each whether it is in. 503 while the orchestrator is stopped: none is."""
     raw = await _raw(request)
     return Response(await taken_many(service_of(request), principal, raw), media_type=JSON)
 
