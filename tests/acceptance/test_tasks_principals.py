@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from admin_api import ADMIN, UNLIMITED
 
 from service import running_service
@@ -50,3 +51,22 @@ async def test_two_keys_of_one_name_are_two_principals(tmp_path: Path) -> None:
         assert await seen(one, mine) == {"secret": "x"}
         assert await seen(other, mine) is None
         assert await seen(ROOT_KEY, mine) == {"secret": "x"}
+
+
+@pytest.mark.parametrize("said", ["Bearer {}", "ApiKey {}", "apikey  {}", "APIKEY {}", "bearer {}"])
+async def test_check_34_a_key_is_taken_in_each_spelling(tmp_path: Path, said: str) -> None:
+    headers = {"Authorization": said.format(ROOT_KEY)}
+    wrong = {"Authorization": said.format("sk-wrong-0123456789abcdef")}
+    async with (
+        running_service({**UNLIMITED, "auth": AUTH}, tmp_path) as running,
+        httpx2.AsyncClient(base_url=running.url, timeout=20) as client,
+    ):
+        body = {"task_type": "t"}
+        for way in ("", "?by=route"):
+            assert (await client.post(f"/api/v1/tasks{way}", json=body, headers=headers)).status_code == 200
+            assert (await client.post(f"/api/v1/tasks{way}", json=body, headers=wrong)).status_code == 401
+        for path in ("/api/v1/status", f"{ADMIN}/servers", "/v1/models"):
+            assert (await client.get(path, headers=headers)).status_code == 200, path
+            assert (await client.get(path, headers=wrong)).status_code == 401, path
+        for other in (f"Basic {ROOT_KEY}", f"ApiKeys {ROOT_KEY}", f"ApiKey{ROOT_KEY}", "ApiKey", ROOT_KEY):
+            assert (await client.get("/api/v1/status", headers={"Authorization": other})).status_code == 401, other

@@ -19,7 +19,7 @@ from orchestrator.domain.limiter import RateLimit
 from orchestrator.ports.keys import KeyStore
 from orchestrator.services.clock import Clock
 
-_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([^ ]+) *\Z")
+_AUTHORIZATION = re.compile(rb"(?i:Bearer|ApiKey) +([^ ]+) *\Z")
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 _NAME = re.compile(r"[\w .@:/+-]{1,100}\Z")
 
@@ -70,9 +70,9 @@ class Keyring:
     def authenticate(self, headers: Mapping[bytes, bytes], peer: str) -> Principal:
         """The principal of a request. Raises Unauthenticated.
 
-        The key comes as `Authorization: Bearer`, as `x-api-key` (Anthropic's clients) or in the header of
-        `auth.header`. While authentication is off, callers on this machine are the person at this machine; a key that
-        they send anyway (clients insist on one) is not looked at.
+        The key comes as `Authorization: Bearer` or `ApiKey` (the predecessor's clients), as `x-api-key` (Anthropic's
+        clients) or in the header of `auth.header`. While authentication is off, callers on this machine are the person
+        at this machine; a key that they send anyway (clients insist on one) is not looked at.
         """
         if self._anonymous is not None and peer.startswith(_LOOPBACK):
             return self._anonymous
@@ -99,9 +99,9 @@ class Keyring:
         return next((one for one in (*self._configured.values(), *usable) if one.id == principal_id), None)
 
     def _credential(self, headers: Mapping[bytes, bytes]) -> str | None:
-        bearer = headers.get(b"authorization")
-        if bearer is not None:
-            match = _BEARER.match(bearer)
+        said = headers.get(b"authorization")
+        if said is not None:
+            match = _AUTHORIZATION.match(said)
             return match[1].decode("latin-1") if match is not None else None
         given = headers.get(b"x-api-key") or headers.get(self._header)
         return given.decode("latin-1") if given else None
