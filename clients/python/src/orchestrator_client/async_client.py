@@ -120,8 +120,8 @@ class AsyncClient(AsyncToolClient):
         node_id: str | None = None,
         before: int | None = None,
     ) -> Json:
-        """`{tasks: {pending, active, completed, failed}, summary, next}`, newest first; `limit` of each list, with `status`
-        or `before` of all together. `next` is what to give as `before`."""
+        """`{tasks: {pending, active, completed, failed}, summary, next}`, newest first; `limit` of each list, with
+        `status` or `before` of all together. `next` is what to give as `before`."""
         return await self.send(calls.get_tasks(status, limit, offset, task_type, node_id, before))
 
     async def iter_tasks(self, status: TaskStatus | str, *, task_type: str | None = None) -> AsyncIterator[TaskResult]:
