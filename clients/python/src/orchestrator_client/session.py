@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from orchestrator_client.wait import pause
 ANEW_SECONDS = 1.0  # between two registrations of a worker that is not known
 ROOM_SECONDS = 2.0  # between two looks at what an executor has room for
 MOST_SLOTS = 1_000  # that the service takes
-LAST_WORDS = 5.0  # seconds for reports when the worker ends
+LAST_WORDS = 5.0  # seconds for what the service is told when the worker begins to end, and again in the end
 _log = logging.getLogger("orchestrator_client.worker")
 
 
@@ -247,24 +247,40 @@ class Session:
     # The end
 
     async def _drain(self) -> None:
-        """No new tasks; those that run finish within `grace`, the rest is given back."""
+        """No new tasks; those that run finish within `grace`, the rest is given back. A service that does not answer
+        keeps it no longer than that and the last words."""
         _log.info("stopping: %d tasks have %g s to finish", len(self._attempts.task_ids), self._terms.grace)
-        try:
-            await self._client.send(calls.heartbeat(self._terms.node_id, {"status": "maintenance"}))
-            # A new poll ends the one that is open, which gives what it has; both are given back.
-            for task in await self._ask(1, 0.0, None):
-                self._reports.released(task["task_id"], task["attempt"])
-        except OrchestratorError as error:
-            _log.warning("the service was not told of the end: %s", error.message)
-        finished = asyncio.create_task(self._attempts.finish())
+        finished = asyncio.create_task(self._finish())
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait([finished, hurry], timeout=self._terms.grace, return_when=asyncio.FIRST_COMPLETED)
         for one in (finished, hurry):
             one.cancel()
+        for ended in await asyncio.gather(finished, hurry, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended  # an error of ours
         self._attempts.release_all()
+        await self._say("the end could not be told", self._tell_end())
+
+    async def _finish(self) -> None:
+        await self._say("the service was not told of the end", self._take_no_more())
+        await self._attempts.finish()
+
+    async def _take_no_more(self) -> None:
+        await self._client.send(calls.heartbeat(self._terms.node_id, {"status": "maintenance"}))
+        # A new poll ends the one that is open, which gives what it has; both are given back.
+        for task in await self._ask(1, 0.0, None):
+            self._reports.released(task["task_id"], task["attempt"])
+
+    async def _tell_end(self) -> None:
+        await self._reports.sent()
+        await self._client.send(calls.heartbeat(self._terms.node_id, {"status": "offline"}))
+
+    async def _say(self, failed: str, words: Coroutine[Any, Any, None]) -> None:
+        """At the end nobody waits long for the service."""
         try:
             async with asyncio.timeout(LAST_WORDS):
-                await self._reports.sent()
-                await self._client.send(calls.heartbeat(self._terms.node_id, {"status": "offline"}))
-        except (TimeoutError, OrchestratorError) as error:
-            _log.warning("the end could not be told: %s", error)
+                await words
+        except TimeoutError:
+            _log.warning("%s: no answer within %g s", failed, LAST_WORDS)
+        except OrchestratorError as error:
+            _log.warning("%s: %s", failed, error.message)
