@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -11,18 +12,21 @@ from typing import Any
 
 import pytest
 
-from orchestrator_client import Worker
+from orchestrator_client import TaskContext, Worker
 from orchestrator_client.session import LAST_WORDS
 
 GIVEN = '{"success": true, "tasks": [{"task_id": "t", "task_type": "stuck", "attempt": 1, "input_data": null}]}'
 
 
 class Hanging:
-    """A service that gives one task and, once it hangs, accepts connections and says nothing more."""
+    """A service that gives one task, takes no lines of it, and, once it hangs, accepts connections and says nothing
+    more."""
 
     def __init__(self) -> None:
         self.hangs = False
         self.url = ""
+        self.refused = asyncio.Event()
+        self.reports: list[dict[str, Any]] = []
         self._given = False
         self._silence = asyncio.Event()
 
@@ -32,15 +36,20 @@ class Hanging:
                 length = next(
                     int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
                 )
-                await reader.readexactly(length)
-                text = b'{"success": true, "tasks": []}'
+                body = await reader.readexactly(length)
+                status, text = 200, b'{"success": true, "tasks": [], "results": [{"success": true}]}'
                 if b"/tasks/pull" in head:
                     if self._given or self.hangs:
                         await self._silence.wait()
                     self._given, text = True, GIVEN.encode()
                 if self.hangs:
                     await self._silence.wait()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
+                if b"/progress" in head:
+                    status = 503
+                    self.refused.set()
+                if b"/tasks/results" in head:
+                    self.reports += json.loads(body)["results"]
+                writer.write(b"HTTP/1.1 %d OK\r\nContent-Length: %d\r\n\r\n%b" % (status, len(text), text))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -102,3 +111,22 @@ async def test_a_worker_without_work_ends_soon_while_the_service_hangs() -> None
         worker.stop()
         async with asyncio.timeout(2 * LAST_WORDS + 4.0):
             await serving
+
+
+async def test_a_result_that_waits_for_its_lines_is_told_in_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    async with hanging() as service:
+        worker = Worker(service.url, "", node_id="w", grace=0.2)
+
+        @worker.task("stuck")
+        async def quick(data: Any, ctx: TaskContext) -> str:
+            ctx.log("a line")
+            return "done"
+
+        serving = asyncio.create_task(worker.serve())
+        await service.refused.wait()
+        with caplog.at_level(logging.WARNING):
+            worker.stop()
+            async with asyncio.timeout(LAST_WORDS):
+                await serving
+        assert [(one["status"], one["result_data"]) for one in service.reports] == [("completed", "done")]
+    assert "the last 1 log lines of task t, attempt 1, were not taken" in caplog.text

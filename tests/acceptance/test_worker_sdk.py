@@ -17,6 +17,7 @@ import pytest
 from cli_command import environment
 
 from orchestrator_client import AsyncClient, Permanent, TaskContext, TaskStatus, Unauthenticated, Worker
+from orchestrator_client.notes import LAST_SECONDS
 from service import RunningService, free_port, running_service
 
 WAIT = 20.0
@@ -228,6 +229,32 @@ async def test_a_service_that_goes_and_comes_back_loses_nothing(tmp_path: Path) 
             assert (task.result_data, task.attempt) == ("kept", 1)
             await client.remove_node("w")  # forgotten: it registers again
             assert (await client.submit_and_wait("hold", wait_timeout=WAIT)).result_data == "kept"
+
+
+async def test_lines_of_a_handler_that_ends_while_the_service_is_away_are_not_lost(tmp_path: Path) -> None:
+    port = free_port()
+    worker = Worker(f"http://127.0.0.1:{port}", "", node_id="w", heartbeat=0.2, wait=1.0)
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @worker.task("hold")
+    async def hold(data: Any, ctx: TaskContext) -> str:
+        begun.set()
+        await go.wait()
+        for number in range(700):
+            ctx.log(f"line {number}")
+        return "kept"
+
+    async with working(worker):
+        async with on_port(port, tmp_path) as client:
+            task_id = await client.submit_task("hold")
+            async with asyncio.timeout(WAIT):
+                await begun.wait()
+        go.set()
+        await asyncio.sleep(LAST_SECONDS + 1.0)  # longer than a service that is there may refuse them
+        async with on_port(port, tmp_path) as client:
+            task = await client.wait_for_task(task_id, WAIT)
+            assert (task.result_data, task.attempt) == ("kept", 1)
+            assert [one.message for one in await client.logs(task_id)] == [f"line {number}" for number in range(700)]
 
 
 async def test_a_shutdown_does_not_wait_for_workers_that_wait(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from orchestrator_client.executor import Executor, Lost
@@ -16,7 +18,19 @@ from orchestrator_client.places import Processes, Threads
 from orchestrator_client.reports import Reports
 from orchestrator_client.results import encode
 
+SPARE_SECONDS = 5.0  # for the result, before the service gives an attempt up
 _log = logging.getLogger("orchestrator_client.worker")
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """`end` is what the service is told when the worker ends now: it is given back, or how it ended when it only waits
+    for its last lines to be taken (`over`)."""
+
+    task: asyncio.Task[None]
+    context: TaskContext
+    end: Callable[[], None]
+    over: bool = False
 
 
 class Attempts:
@@ -32,7 +46,7 @@ class Attempts:
         self._executor = executor
         self._threads = Threads()
         self._processes = Processes()
-        self._running: dict[Key, tuple[asyncio.Task[None], TaskContext]] = {}
+        self._running: dict[Key, _Attempt] = {}
         self._changed = asyncio.Event()
 
     def resize(self, slots: int) -> None:
@@ -47,7 +61,7 @@ class Attempts:
     @property
     def task_ids(self) -> Collection[str]:
         """Tasks that are worked on for the service."""
-        return {key[0] for key, (_, context) in self._running.items() if not context.cancelled}
+        return {key[0] for key, one in self._running.items() if not one.context.cancelled}
 
     async def room(self) -> None:
         """Waits for a free slot."""
@@ -75,7 +89,7 @@ class Attempts:
         note = self._notes.begin(key)
         context = TaskContext(told, note.progress, note.log)
         task = asyncio.create_task(self._run(key, handler, told.get("input_data"), context))
-        self._running[key] = (task, context)
+        self._running[key] = _Attempt(task, context, partial(self._reports.released, *key))
         task.add_done_callback(lambda _: self._end(key))
 
     def cancel(self, task_id: str, attempt: int) -> None:
@@ -83,22 +97,21 @@ class Attempts:
         found = self._running.get((task_id, attempt))
         if found is None:
             return
-        task, context = found
-        context.cancel()
-        if self._executor is not None or self._handlers[context.task_type].place is Place.LOOP:
-            task.cancel()
+        found.context.cancel()
+        if found.over or self._executor is not None or self._handlers[found.context.task_type].place is Place.LOOP:
+            found.task.cancel()
 
     def release_all(self) -> None:
         """Gives back what runs."""
-        for key, (task, context) in self._running.items():
-            if not context.cancelled:
-                context.cancel()
-                self._reports.released(*key)
-            task.cancel()
+        for one in self._running.values():
+            if not one.context.cancelled:
+                one.context.cancel()
+                one.end()
+            one.task.cancel()
 
     def close(self) -> None:
-        for task, _ in self._running.values():
-            task.cancel()
+        for one in self._running.values():
+            one.task.cancel()
         self._threads.close()
         self._processes.close()
 
@@ -121,9 +134,7 @@ class Attempts:
             await self._failed(key, context, time.monotonic() - began, error)
             return
         seconds = time.monotonic() - began
-        await self._notes.flush(key)
-        if not context.cancelled:
-            self._reports.completed(*key, seconds, result)
+        await self._ended(key, context, partial(self._reports.completed, *key, seconds, result))
 
     async def _failed(self, key: Key, context: TaskContext, seconds: float, error: BaseException) -> None:
         if context.cancelled:
@@ -131,9 +142,18 @@ class Attempts:
         final = isinstance(error, Permanent)
         # A traceback belongs to the worker's log; the service gets the line that says what it is.
         _log.warning("task %s (%s), attempt %d failed", *(key[0], context.task_type, key[1]), exc_info=error)
-        await self._notes.flush(key)
+        report = partial(self._reports.failed, *key, seconds, error_line(error), retryable=not final)
+        await self._ended(key, context, report)
+
+    async def _ended(self, key: Key, context: TaskContext, report: Callable[[], None]) -> None:
+        """Its lines first: after the result the service takes none. The slot is kept meanwhile: a service that is away
+        has nothing for it."""
+        attempt = self._running[key]
+        attempt.end, attempt.over = report, True
+        left = 0.0 if context.cancelled else context.seconds_left
+        await self._notes.flush(key, None if left is None else left - SPARE_SECONDS)
         if not context.cancelled:
-            self._reports.failed(*key, seconds, error_line(error), retryable=not final)
+            report()
 
     async def _call(self, handler: Handler, data: Any, context: TaskContext) -> str:
         """The result as JSON."""

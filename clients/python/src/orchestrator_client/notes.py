@@ -14,12 +14,12 @@ from typing import Any
 
 from orchestrator_client import calls
 from orchestrator_client.async_client import AsyncClient
-from orchestrator_client.errors import OrchestratorError, RateLimited, ServiceError, Unreachable
+from orchestrator_client.errors import OrchestratorError, RateLimited, ServiceError, Unavailable, Unreachable
 from orchestrator_client.wait import pause
 
 Key = tuple[str, int]  # task id, attempt
 SECONDS = 0.25  # between two messages about an attempt
-LAST_SECONDS = 5.0  # for what was said last, before the result is told
+LAST_SECONDS = 5.0  # for what was said last, before the result is told, when the service is there and does not take it
 MAX_LINE, MAX_MESSAGE = 16_000, 4_000  # characters
 WAITING_LINES, WAITING_BYTES = 5_000, 1 << 20  # of one attempt, until the service has them
 SENT_LINES, SENT_BYTES = 500, 256 << 10  # with one message
@@ -66,8 +66,9 @@ class Note:
         return self._progress is not None or bool(self._lines)
 
     @property
-    def has_lines(self) -> bool:
-        return bool(self._lines)
+    def lines(self) -> int:
+        """How many wait, and were left out."""
+        return len(self._lines) + self._left_out
 
     def progress(self, part: float | None, message: str) -> None:
         with self._lock:
@@ -141,23 +142,35 @@ class Notes:
     def end(self, key: Key) -> None:
         self._notes.pop(key, None)
 
-    async def flush(self, key: Key) -> None:
-        """Tells the last lines of an attempt, as far as the service takes them within a few seconds: after the result
-        it takes none."""
+    async def flush(self, key: Key, seconds: float | None) -> None:
+        """Tells the last lines of an attempt, before its result: after that the service takes none. Waits for a service
+        that is away, at most so many seconds (None: as long as it takes); for one that is there and does not take them
+        only a few."""
         note = self._notes.get(key)
         if note is None:
             return
-        failures = 0
         try:
-            async with asyncio.timeout(LAST_SECONDS):
-                while note.has_lines or note.turn.locked():
-                    if await self._tell(key, note):
-                        failures = 0
-                    else:
-                        failures += 1
-                        await asyncio.sleep(pause(failures))
+            async with asyncio.timeout(None if seconds is None else max(LAST_SECONDS, seconds)):
+                await self._flush(key, note)
         except TimeoutError:
-            _log.warning("the last log lines of task %s, attempt %d, were not taken", *key)
+            pass
+        finally:
+            if note.lines:
+                _log.warning("the last %d log lines of task %s, attempt %d, were not taken", note.lines, *key)
+
+    async def _flush(self, key: Key, note: Note) -> None:
+        failures, refused = 0, 0.0
+        while note.lines or note.turn.locked():
+            problem = await self._tell(key, note)
+            if problem is None:
+                failures, refused = 0, 0.0
+                continue
+            failures += 1
+            wait = pause(failures, most=LAST_SECONDS)
+            refused = 0.0 if isinstance(problem, Unreachable | Unavailable) else refused + wait
+            if refused > LAST_SECONDS:
+                return
+            await asyncio.sleep(wait)
 
     async def run(self) -> None:
         """For ever."""
@@ -169,17 +182,17 @@ class Notes:
             told = await asyncio.gather(
                 *(self._tell(key, note) for key, note in self._notes.copy().items() if note.some)
             )
-            failures = 0 if all(told) else failures + 1
+            failures = failures + 1 if any(told) else 0
             if any(note.some for note in self._notes.values()):
                 self._some.set()
             wait = pause(failures) if failures else SECONDS
             await asyncio.sleep(max(0.0, wait - (time.monotonic() - began)))
 
-    async def _tell(self, key: Key, note: Note) -> bool:
-        """One message; whether the service could be asked."""
+    async def _tell(self, key: Key, note: Note) -> OrchestratorError | None:
+        """One message; why it was not taken, where it may be taken later."""
         async with note.turn:
             if not note.some or key not in self._notes:
-                return True
+                return None
             said = note.take()
             part, message = note.last
             body: dict[str, Any] = {
@@ -192,13 +205,16 @@ class Notes:
             except (Unreachable, ServiceError, RateLimited) as error:
                 _log.debug("what task %s says was not taken yet: %s", key[0], error.message)
                 note.back(said)
-                return False
+                return error
             except OrchestratorError as error:
                 _log.debug("what task %s says is refused: %s", key[0], error.message)
-                return True
+                return None
+            except asyncio.CancelledError:
+                note.back(said)  # to be counted
+                raise
             if unwanted:
                 self._unwanted(*key)
-            return True
+            return None
 
 
 def _text(text: str, most: int) -> str:
