@@ -156,3 +156,7 @@ async def test_inputs_come_from_standard_input(tmp_path: Path) -> None:
     async with served(tmp_path) as run:
         piped = await spawn("tasks", "submit", "train", "--many", "-", "--url", run.url, stdin='{"a": 1}\n[2]\n')
         assert (piped.status, len(piped.out.split())) == (0, 2), piped.err
+        one = await spawn("tasks", "submit", "train", "-", "--json", "--url", run.url, stdin='{"a": 1}')
+        assert one.status == 0, one.err + one.out
+        got = await spawn("tasks", "get", one.json["task_id"], "--json", "--url", run.url)
+        assert got.json["input_data"] == {"a": 1}

@@ -91,6 +91,9 @@ def test_a_misspelled_word_of_a_command_is_guessed(command: CommandLine) -> None
         ("status", "--wrong"),
         ("queue", "show", "--limit", "-1"),
         ("breakers", "open", "a", "--for", "soon"),
+        ("tasks", "list", "-"),
+        ("tasks", "submit", "resize", "--wtach"),
+        ("tasks", "submit", "resize", "--many", "--watch"),
     ],
 )
 def test_mistakes_are_json_where_json_was_asked_for(command: CommandLine, arguments: tuple[str, ...]) -> None:

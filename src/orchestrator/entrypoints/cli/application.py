@@ -94,6 +94,15 @@ COMMANDS = {
 COMPLETION = "completion"  # speaks of all commands
 
 
+class _Dash(str):
+    """`-`, which stands for standard input; Cyclopts takes everything that starts with a hyphen for an option."""
+
+    __slots__ = ()
+
+    def startswith(self, *_: object) -> bool:
+        return False
+
+
 def application(word: str = "") -> App:
     """The command line with one command, or with all when `word` is none; to import all takes longer than most of them
     work."""
@@ -134,7 +143,8 @@ def main(
     *, serve: Serve, look_at_storage: LookAtStorage, schema: SchemaWork, arguments: Sequence[str] | None = None
 ) -> int:
     """Runs one command and returns its exit status (see `failure`); the rest is explained at `Runtime`."""
-    tokens = _completed(list(sys.argv[1:] if arguments is None else arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+    tokens = _completed([_Dash(word) if word == "-" else word for word in given])
     try:
         return _run(tokens, Runtime(serve, look_at_storage, schema, application(*tokens[:1])))
     except (OrchestratorError, CycloptsError) as error:

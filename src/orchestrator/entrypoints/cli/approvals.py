@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App
@@ -12,7 +13,7 @@ from orchestrator.entrypoints.cli.nodes import done
 from orchestrator.entrypoints.cli.options import HERE, Remote
 from orchestrator.entrypoints.cli.schedules import moment
 from orchestrator.entrypoints.cli.tool_arguments import arguments_of
-from orchestrator.entrypoints.cli.tool_calls import ArgumentsFile, Pairs, call_path, fields
+from orchestrator.entrypoints.cli.tool_calls import Pairs, call_path, fields
 
 approvals = App(name="approvals", help="Calls of tools that wait until a person agrees.")
 
@@ -67,7 +68,7 @@ def approve(
     *,
     reason: str = "",
     arg_json: Pairs = (),
-    args_file: ArgumentsFile | None = None,
+    args_file: Path | None = None,
     remote: Remote = HERE,
 ) -> None:
     """Let a call begin.

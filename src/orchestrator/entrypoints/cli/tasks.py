@@ -37,7 +37,7 @@ def submit(
     attempt_timeout: Seconds | None = None,
     max_retries: int | None = None,
     id: str | None = None,
-    many: Annotated[Path, Parameter(allow_leading_hyphen=True)] | None = None,
+    many: Path | None = None,
     watch: Flag = False,
     remote: Remote = HERE,
 ) -> None:

@@ -28,7 +28,6 @@ SOONEST, LATEST = 0.05, 1.0  # seconds between looks where the service does not 
 NEWEST = 100  # calls among which one's own is looked for
 LONGEST_LOOK = 5.0  # seconds that the service may take for one answer; less where --timeout is short
 Pairs = Annotated[tuple[str, ...], Parameter(negative=())]
-ArgumentsFile = Annotated[Path, Parameter(allow_leading_hyphen=True)]  # `-`
 
 
 def call(
@@ -37,7 +36,7 @@ def call(
     *,
     arg: Pairs = (),
     arg_json: Pairs = (),
-    args_file: ArgumentsFile | None = None,
+    args_file: Path | None = None,
     attempt_timeout: Seconds | None = None,
     key: str | None = None,
     wait: Flag = False,

@@ -16,7 +16,7 @@ from orchestrator.entrypoints.cli.nodes import done
 from orchestrator.entrypoints.cli.options import HERE, Flag, Remote, Yes
 from orchestrator.entrypoints.cli.schedules import moment
 from orchestrator.entrypoints.cli.tool_arguments import arguments_of
-from orchestrator.entrypoints.cli.tool_calls import TOOLS, ArgumentsFile, Pairs, tool_path
+from orchestrator.entrypoints.cli.tool_calls import TOOLS, Pairs, tool_path
 from orchestrator.settings.document import read
 
 tools = App(name="tools", help="Tools: what there is to call, calling it, and what became of calls.")
@@ -116,7 +116,7 @@ def validate(
     *,
     arg: Pairs = (),
     arg_json: Pairs = (),
-    args_file: ArgumentsFile | None = None,
+    args_file: Path | None = None,
     remote: Remote = HERE,
 ) -> None:
     """Check arguments against a tool's input schema; nothing is called. Exit status 1 when they do not fit.
