@@ -117,6 +117,22 @@ def test_nothing_listens(command: CommandLine, words: tuple[str, ...]) -> None:
     assert command.run(*words, "--url", url, "--json").json["code"] == "service_unreachable"
 
 
+@pytest.mark.parametrize("text", ['{"width": NaN}', "[-Infinity]", "1e999", "[" * 100_000, '"\\ud800"', "9" * 5000])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tasks", "submit", "resize", "{}"),
+        ("schedules", "create", "s1", '{{"task_type":"r","input_data":{}}}', "--interval", "10m"),
+        ("tools", "call", "t", "--arg-json", "a={}"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_json_cannot_say(command: CommandLine, words: tuple[str, ...], text: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    result = command.run(*(word.format(text) for word in words), "--json", "--url", url)
+    assert (result.status, result.json["code"], result.err) == (2, "usage", ""), result.out[:300]
+
+
 @pytest.mark.parametrize("url", ["127.0.0.1:9000", "ftp://host", "http://", "http://[::1"])
 def test_a_url_that_is_none(command: CommandLine, url: str) -> None:
     result = command.run("status", "--url", url)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import yaml
 from cyclopts import App, Parameter
 
-from orchestrator.entrypoints.cli import output
+from orchestrator.entrypoints.cli import json_text, output
 from orchestrator.entrypoints.cli.connection import Connection
 from orchestrator.entrypoints.cli.failure import WrongUsage
 from orchestrator.entrypoints.cli.options import HERE, PLAIN, Flag, Format, Remote
@@ -140,7 +140,7 @@ def change(changes: Annotated[list[str], Parameter(negative=())], /, *, remote: 
 def parsed(text: str) -> Any:
     """JSON, or the text itself: `500`, `true`, `["a", "b"]`, `30s`."""
     try:
-        return json.loads(text)
+        return json_text.parse(text)
     except ValueError:
         return text
 

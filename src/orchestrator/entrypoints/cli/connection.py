@@ -16,6 +16,7 @@ import httpx2
 
 from orchestrator import __version__
 from orchestrator.entrypoints.cli.failure import Refused, ServiceUnreachable, WrongUsage
+from orchestrator.entrypoints.cli.json_text import encoded
 from orchestrator.entrypoints.cli.options import API_KEY_VARIABLE, Remote
 from orchestrator.settings import loopback
 
@@ -82,7 +83,7 @@ class Connection:
         """One request; the JSON object that was answered."""
         given = {name: value for name, value in (query or {}).items() if value is not None}
         with self._translated():
-            answer = self._client.request(method, path, json=body, params=given or None)
+            answer = self._client.request(method, path, **_json(body), params=given or None)
         if answer.is_error:
             raise refusal(answer.status_code, answer.content)
         return self._object(answer.content)
@@ -126,9 +127,8 @@ class Connection:
             self._client.stream(
                 method,
                 path,
-                json=body,
+                **_json(body, headers),
                 params=given or None,
-                headers=headers,
                 timeout=httpx2.Timeout(self._client.timeout.connect, read=read_timeout),
             ) as answer,
         ):
@@ -160,6 +160,13 @@ class Connection:
             ) from None
         except httpx2.TransportError as error:
             raise ServiceUnreachable(f"The connection to {self.url} broke: {error}") from None
+
+
+def _json(body: Any, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A body with its headers, as the client takes them; without a body the headers alone."""
+    if body is None:
+        return {"headers": headers}
+    return {"content": encoded(body), "headers": {"Content-Type": "application/json", **(headers or {})}}
 
 
 def refusal(status: int, content: bytes) -> Refused:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from cyclopts import App
 
-from orchestrator.entrypoints.cli import output
+from orchestrator.entrypoints.cli import json_text, output
 from orchestrator.entrypoints.cli.confirm import confirm
 from orchestrator.entrypoints.cli.connection import Connection, segment
 from orchestrator.entrypoints.cli.failure import WrongUsage
@@ -212,11 +212,12 @@ def path(id: str) -> str:
 def read(task: str) -> Any:
     """JSON, or @FILE with it. Raises WrongUsage."""
     try:
-        return json.loads(Path(task[1:]).read_text(encoding="utf-8") if task.startswith("@") else task)
+        text = Path(task[1:]).read_text(encoding="utf-8") if task.startswith("@") else task
     except OSError as error:
         raise WrongUsage(f"{task[1:]} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise WrongUsage(f"The task is not JSON: {error}") from None
+    except UnicodeDecodeError as error:
+        raise WrongUsage(f"{task[1:]} cannot be read: {error}") from None
+    return json_text.read(text, "The task")
 
 
 def row(schedule: dict[str, Any]) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from orchestrator.entrypoints.cli import dead_letters, output, task_logs, task_watch
+from orchestrator.entrypoints.cli import dead_letters, json_text, output, task_logs, task_watch
 from orchestrator.entrypoints.cli.connection import Connection, segment
 from orchestrator.entrypoints.cli.failure import WrongUsage
 from orchestrator.entrypoints.cli.nodes import done
@@ -345,18 +345,11 @@ def _text(source: Path) -> str:
 def _input(text: str) -> Any:
     if text == "-" or text.startswith("@"):
         text = _text(Path(text.removeprefix("@")))
-    return _json(text, "the input")
+    return json_text.read(text, "the input")
 
 
 def _lines(source: Path) -> list[Any]:
     lines = [line for line in _text(source).splitlines() if line.strip()]
     if not lines:
         raise WrongUsage(f"--many: {source} has no line.")
-    return [_json(line, f"line {number}") for number, line in enumerate(lines, 1)]
-
-
-def _json(text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise WrongUsage(f"{what} is not JSON: {error}") from None
+    return [json_text.read(line, f"line {number}") for number, line in enumerate(lines, 1)]

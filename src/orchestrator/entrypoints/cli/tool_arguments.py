@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.entrypoints.cli import json_text
 from orchestrator.entrypoints.cli.failure import WrongUsage
 from orchestrator.settings.document import read
 
@@ -24,7 +24,7 @@ def arguments_of(
     whole as JSON. Raises WrongUsage."""
     found = _of_file(file) if file is not None else {}
     for name, text in _split(json_pairs, "--arg-json"):
-        found[name] = _json(name, text)
+        found[name] = json_text.read(text, f"--arg-json: {name}")
     named: dict[str, list[str]] = {}
     for name, text in _split(pairs, "--arg"):
         named.setdefault(name, []).append(text)
@@ -87,7 +87,7 @@ def _read(kind: str, text: str) -> Any:
     if kind == "boolean":
         return WORDS.get(text.lower(), _NOT)
     try:
-        found = json.loads(text, parse_constant=_refuse)
+        found = json_text.parse(text)
     except ValueError:
         return _NOT
     if kind == "number":
@@ -135,26 +135,16 @@ def _split(pairs: Iterable[str], option: str) -> list[tuple[str, str]]:
     return [(name, text) for name, _, text in found]
 
 
-def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except ValueError as error:
-        raise WrongUsage(f"--arg-json: {name} is not JSON: {error}") from None
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
 def _of_file(file: Path) -> dict[str, Any]:
     if str(file) != "-" and file.suffix.lower() != ".json":
         return dict(read(file).data)
     try:
-        found = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8"))
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except OSError as error:
         raise WrongUsage(f"--args-file: {file} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise WrongUsage(f"--args-file: {file} is not JSON: {error}") from None
+    except UnicodeDecodeError as error:
+        raise WrongUsage(f"--args-file: {file} cannot be read: {error}") from None
+    found = json_text.read(text, f"--args-file: {file}")
     if not isinstance(found, dict):
         raise WrongUsage(f"--args-file: {file} has no object")
     return found
