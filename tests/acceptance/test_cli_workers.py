@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from cli_command import CommandLine
+from cli_command import CommandLine, spawn
 
 from service import running_service
 
@@ -35,3 +35,24 @@ async def test_list_show_drain_remove(capsys: pytest.CaptureFixture[str], tmp_pa
         gone = await run("workers", "show", "a")
         assert gone.status == 1
         assert "Node not found" in gone.err
+
+
+@pytest.mark.parametrize(
+    ("app", "said"),
+    [
+        ("../odd_app:worker", "is not MODULE:NAME"),
+        ("no_such_app:worker", "No module named 'no_such_app'"),
+        ("raising_app:worker", "RuntimeError: no database"),
+        ("leaving_app:worker", "SystemExit: 3"),
+        ("broken_app:worker", "(broken_app.py, line 1)"),
+    ],
+)
+async def test_a_module_that_cannot_be_loaded(app: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "raising_app.py").write_text("x = 1\nraise RuntimeError('no database')\n")
+    (tmp_path / "leaving_app.py").write_text("raise SystemExit(3)\n")
+    (tmp_path / "broken_app.py").write_text("def (:\n")
+    result = await spawn("worker", app, "--json", cwd=tmp_path)
+    assert (result.status, result.json["code"], result.err) == (2, "usage", "")
+    assert said in result.json["error"]
+    if "raising" in app:
+        assert result.json["hint"] == f"Raised in {tmp_path}/raising_app.py, line 2."

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -113,7 +114,7 @@ def load(app: str) -> Worker:
         hint = "Install it: pip install ./clients/python"
         raise CommandFailed("The package orchestrator_client is not installed.", hint=hint) from None
     module, colon, name = app.partition(":")
-    if not (module and colon and name):
+    if not (module and colon and name) or module.startswith("."):
         raise WrongUsage(f"'{app}' is not MODULE:NAME, such as jobs:worker.")
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
@@ -121,8 +122,14 @@ def load(app: str) -> Worker:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:  # they say where
         raise WrongUsage(f"'{app}' cannot be loaded: {error}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the edge of another's module: told, with the place
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise WrongUsage(
+            f"'{app}' cannot be loaded: {type(error).__name__}: {error}",
+            hint=f"Raised in {place.filename}, line {place.lineno}.",
+        ) from None
     if not isinstance(found, Worker):
         raise WrongUsage(f"'{app}' is no Worker of orchestrator_client but {type(found).__name__}.")
     return found
