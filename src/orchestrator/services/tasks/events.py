@@ -25,7 +25,7 @@ EVENTS: Mapping[str, str] = {
     "task_log": "It wrote log lines, `first` to `last` of them: `GET /tasks/{task_id}/logs` has their text. `task_id`, "
     "`first`, `last`.",
     "task_retrying": "An attempt failed, another one follows. `task_id`, `node_id`, `error`, `retry_count`.",
-    "task_requeued": "A task waits for a node again: its pause is over, or its node gave it back or is gone. "
+    "task_requeued": "A task waits again: its pause is over, its node gave it back or is gone, or it begins anew. "
     "`task_id`, `node_id`, `error`, `retry_count`.",
     "task_completed": "`task_id`, `node_id`, `execution_time`.",
     "task_failed": "For good; `state` failed or timeout. `task_id`, `node_id`, `error`.",
