@@ -56,3 +56,14 @@ async def test_a_module_that_cannot_be_loaded(app: str, said: str, tmp_path: Pat
     assert said in result.json["error"]
     if "raising" in app:
         assert result.json["hint"] == f"Raised in {tmp_path}/raising_app.py, line 2."
+
+
+@pytest.mark.parametrize("name", ["a b/c", "", "-a", "n" * 101])
+async def test_a_worker_whose_name_the_service_would_not_take(name: str, tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(
+        "from orchestrator_client import Worker\nworker = Worker()\nworker.task('resize')(lambda data: data)\n"
+    )
+    result = await spawn("worker", "jobs:worker", f"--node-id={name}", cwd=tmp_path)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith(f"error: node_id: '{name}' must be 1 to 100 letters, digits"), result.err
+    assert "runs resize" not in result.err

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.domain.node import NODE_ID
 from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.connection import api_key
 from orchestrator.entrypoints.cli.failure import CommandFailed, WrongUsage
@@ -67,7 +68,10 @@ def worker(
     if remote.url != DEFAULT_URL or not found.url:
         found.url = remote.url
     found.api_key = api_key(remote) or found.api_key
-    found.node_id = node_id or found.node_id
+    found.node_id = found.node_id if node_id is None else node_id
+    if not NODE_ID.match(found.node_id):  # as a part of a path it might not reach the service, which would say so
+        rule = "must be 1 to 100 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+        raise WrongUsage(f"node_id: '{found.node_id}' {rule}")
     if concurrency is not None:
         if not 1 <= concurrency <= 1_000:
             raise WrongUsage("--concurrency: 1 to 1000")
