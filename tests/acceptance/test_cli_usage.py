@@ -133,6 +133,29 @@ def test_what_json_cannot_say(command: CommandLine, words: tuple[str, ...], text
     assert (result.status, result.json["code"], result.err) == (2, "usage", ""), result.out[:300]
 
 
+@pytest.mark.parametrize("name", ["", " ", ".", ".."])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tasks", "get"),
+        ("tasks", "cancel", "a"),
+        ("tasks", "watch"),
+        ("nodes", "get"),
+        ("models", "status"),
+        ("requests", "get"),
+        ("webhooks", "replay", "a"),
+        ("artifacts", "delete", "--yes"),
+        ("tools", "show"),
+    ],
+    ids=" ".join,
+)
+def test_an_id_that_makes_another_path(command: CommandLine, words: tuple[str, ...], name: str) -> None:
+    """Before anything is sent: nothing listens there."""
+    url = f"http://127.0.0.1:{free_port()}"
+    result = command.run(*words, name, "--json", "--url", url)
+    assert (result.status, result.json) == (2, {"error": f"'{name}' is no id or name.", "code": "usage"})
+
+
 @pytest.mark.parametrize("url", ["127.0.0.1:9000", "ftp://host", "http://", "http://[::1"])
 def test_a_url_that_is_none(command: CommandLine, url: str) -> None:
     result = command.run("status", "--url", url)

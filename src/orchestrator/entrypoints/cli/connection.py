@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx2
 
 from orchestrator import __version__
+from orchestrator.entrypoints.cli import output
 from orchestrator.entrypoints.cli.failure import Refused, ServiceUnreachable, WrongUsage
 from orchestrator.entrypoints.cli.json_text import encoded
 from orchestrator.entrypoints.cli.options import API_KEY_VARIABLE, Remote
@@ -27,8 +28,14 @@ _PERMISSION = re.compile(r"permission '([a-z.]+)'")
 
 
 def segment(text: str) -> str:
-    """A part of a path: model names may hold `/` and `:`."""
-    return quote(text, safe="")
+    """An id or a name as a part of a path: model names may hold `/` and `:`. Raises WrongUsage for one that would make
+    it another path."""
+    if not text.strip() or text in (".", ".."):
+        raise WrongUsage(f"'{text}' is no id or name.")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise WrongUsage(f"'{output.printable(text)}' is no id or name: it is not UTF-8 text.") from None
 
 
 def api_key(remote: Remote) -> str:

@@ -63,10 +63,11 @@ def get(request_id: str, /, *, remote: Remote = HERE) -> None:
     request_id
         The request's id.
     """
+    path = f"/requests/{segment(request_id)}"
     with Connection(remote) as connection:
         answer = connection.admin("GET", "/analytics/requests/search", id=request_id, limit=1)
         if not answer["requests"]:  # not among those kept for good: the one place that says 404 in its own words
-            answer = {"requests": [connection.admin("GET", f"/requests/{segment(request_id)}")["request"]]}
+            answer = {"requests": [connection.admin("GET", path)["request"]]}
     found: dict[str, Any] = answer["requests"][0]
     if remote.json:
         output.print_json(found)

@@ -110,9 +110,11 @@ def each(
     one task its own refusal."""
     results: list[dict[str, Any]] = []
     show = sys.stderr.isatty() and len(ids) > 1 and not remote.json
-    for task_id in track(ids, action, console=output.err(), transient=True) if show else ids:
+    paths = [f"{TASKS}/{segment(task_id)}/{action}" for task_id in ids]  # before the first: a wrong one stops all
+    pairs = list(zip(ids, paths, strict=True))
+    for task_id, path in track(pairs, action, console=output.err(), transient=True) if show else pairs:
         try:
-            connection.call("POST", f"{TASKS}/{segment(task_id)}/{action}", body)
+            connection.call("POST", path, body)
         except Refused as error:
             if len(ids) == 1 or error.answered not in (404, 409):
                 raise

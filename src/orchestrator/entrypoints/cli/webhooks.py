@@ -77,7 +77,8 @@ def replay(*ids: str, task: str = "", remote: Remote = HERE) -> None:
         if task:
             found = connection.get(WEBHOOKS, task_id=task, limit=PAGE)["webhooks"]
             ids = tuple(one["webhook_id"] for one in found)
-        results = [_replayed(connection, one, len(ids) == 1) for one in ids]
+        paths = [f"{WEBHOOKS}/{segment(one)}/replay" for one in ids]  # before the first: a wrong one stops all
+        results = [_replayed(connection, one, path, len(ids) == 1) for one, path in zip(ids, paths, strict=True)]
     failed = [one for one in results if not one["success"]]
     count = len(results) - len(failed)
     answer = {"count": count, "results": results}
@@ -99,9 +100,9 @@ def row(webhook: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _replayed(connection: Connection, webhook_id: str, alone: bool) -> dict[str, Any]:
+def _replayed(connection: Connection, webhook_id: str, path: str, alone: bool) -> dict[str, Any]:
     try:
-        connection.call("POST", f"{WEBHOOKS}/{segment(webhook_id)}/replay")
+        connection.call("POST", path)
     except Refused as error:
         if alone or error.answered != 404:
             raise
