@@ -140,6 +140,10 @@ async def test_dead_letters(command: CommandLine, tmp_path: Path) -> None:
         replayed = await tasks("tasks", "dead-letter", "replay", "--all", "--yes", "--json")
         assert replayed.json == {"task_ids": [letter["id"]], "count": 1}
         assert (await tasks("tasks", "watch", letter["id"])).status == 1
+        some = await tasks("tasks", "dead-letter", "replay", "nosuch", letter["id"], "--json")
+        assert (some.status, some.json["missing"], some.json["task_ids"]) == (1, ["nosuch"], [letter["id"]])
+        none = await tasks("tasks", "dead-letter", "replay", "nosuch")
+        assert (none.status, none.out, none.err) == (1, "", "error: No dead letter: nosuch.\n")
 
 
 async def test_a_terminal_gets_a_bar(command: CommandLine, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from cyclopts import App
 from orchestrator.entrypoints.cli import output, task_watch
 from orchestrator.entrypoints.cli.confirm import confirm
 from orchestrator.entrypoints.cli.connection import Connection
-from orchestrator.entrypoints.cli.failure import WrongUsage
+from orchestrator.entrypoints.cli.failure import CommandFailed, WrongUsage
 from orchestrator.entrypoints.cli.nodes import done
 from orchestrator.entrypoints.cli.options import HERE, Flag, Remote, Yes
 from orchestrator.entrypoints.cli.task_choice import PAGE, TASKS
@@ -53,7 +53,7 @@ def list_dead(*, type: str = "", limit: int = 50, offset: int = 0, remote: Remot
 
 @dead_letter.command
 def replay(*ids: str, type: str = "", all: Flag = False, yes: Yes = False, remote: Remote = HERE) -> None:
-    """Begin dead letters anew: these, those of a type, or all.
+    """Begin dead letters anew: these, those of a type, or all. Exit status 1 when one of these is none.
 
     For example:
 
@@ -86,6 +86,10 @@ def replay(*ids: str, type: str = "", all: Flag = False, yes: Yes = False, remot
                 part = {"task_ids": found[at : at + PAGE]}
                 replayed += connection.call("POST", path, part)["task_ids"]
     answer: dict[str, Any] = {"task_ids": replayed, "count": len(replayed)}
+    missing = [task_id for task_id in ids if task_id not in replayed]
+    if missing:
+        more = f" {len(replayed):,} queued again." if replayed else ""
+        raise CommandFailed(f"No dead letter: {', '.join(missing)}.{more}", details={**answer, "missing": missing})
     done(remote, answer, f"{len(replayed):,} task{'s' if len(replayed) != 1 else ''} queued again.")
 
 
