@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -186,6 +187,31 @@ def test_a_reader_that_leaves_is_no_failure(tmp_path: Path) -> None:
         cwd=tmp_path, env=environment(),
     )  # fmt: skip
     assert (reader.returncode, reader.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", ["--help", "config schema", "nodse --json"])
+def test_a_reader_that_has_left_before(tmp_path: Path, words: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [*COMMAND, *words.split()], stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+            cwd=tmp_path, env=environment(),
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="another system: it has no /dev/full")
+@pytest.mark.parametrize("words", ["--help", "config schema", "version --json", "nodse --json"])
+def test_output_that_cannot_be_written(tmp_path: Path, words: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, *words.split()], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            cwd=tmp_path, env=environment(),
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "error: The output cannot be written: No space left on device\n")
 
 
 async def test_a_terminal_gets_colour_unless_it_does_not_want_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from cyclopts import App, CycloptsError
 from orchestrator import __version__
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.entrypoints.cli import output
-from orchestrator.entrypoints.cli.failure import DONE, INTERRUPTED, described, exit_code, told
+from orchestrator.entrypoints.cli.failure import DONE, FAILED, INTERRUPTED, described, exit_code, told
 from orchestrator.entrypoints.cli.options import PLAIN, Format
 from orchestrator.entrypoints.cli.runtime import LookAtStorage, Runtime, SchemaWork, Serve
 
@@ -91,6 +92,7 @@ COMMANDS = {
     "completion": "completion:completion",
 }
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a full or broken disk says
 COMPLETION = "completion"  # speaks of all commands
 
 
@@ -113,6 +115,7 @@ def application(word: str = "") -> App:
         version=__version__,
         version_flags=["--version"],
         result_action="return_value",
+        console=output.HelpConsole(),
     )
     places = [COMMANDS[word]] if word in COMMANDS and word != COMPLETION else COMMANDS.values()
     for place in places:
@@ -146,20 +149,35 @@ def main(
     given = sys.argv[1:] if arguments is None else arguments
     tokens = _completed([_Dash(word) if word == "-" else word for word in given])
     try:
-        return _run(tokens, Runtime(serve, look_at_storage, schema, application(*tokens[:1])))
+        return _reported(tokens, Runtime(serve, look_at_storage, schema, application(*tokens[:1])))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone (`| head`): nobody to tell
+        _drop_output()
+        return DONE
+    except OSError as error:  # files are told where they are written: it is our output, which takes no JSON either
+        if error.errno not in UNWRITABLE:
+            raise
+        _drop_output()
+        output.fail(f"The output cannot be written: {error.strerror or error}")
+        return FAILED
+
+
+def _reported(tokens: list[str], runtime: Runtime) -> int:
+    try:
+        return _run(tokens, runtime)
     except (OrchestratorError, CycloptsError) as error:
         if "--json" in tokens:
             output.print_json(described(error))
         else:
             output.fail(told(error))
         return exit_code(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nobody to tell. Python would complain at exit otherwise.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+
+
+def _drop_output() -> None:
+    """Python would write again what is left, and complain, at exit."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _completed(tokens: list[str]) -> list[str]:

@@ -20,6 +20,13 @@ STATE_STYLES = {
 }
 
 
+class HelpConsole(Console):
+    """Rich would exit with status 1 when the reader of the help leaves."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def out() -> Console:
     """Made anew each time, so that it follows a redirected standard output and NO_COLOR."""
     return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
