@@ -102,9 +102,9 @@ async def seen(http: httpx2.AsyncClient, count: int) -> list[dict[str, Any]]:
         ("task", {"interval": 5}),
         ("task", {"interval": 5, "task": {}}),
         ("task", {"interval": 5, "task": 5}),
-        ("task", {"interval": 5, "task": TASK | {"task_id": "x"}}),
-        ("task", {"interval": 5, "task": TASK | {"priority": 9}}),
-        ("task", {"interval": 5, "task": TASK | {"metadata": []}}),
+        ("task.task_id", {"interval": 5, "task": TASK | {"task_id": "x"}}),
+        ("task.priority", {"interval": 5, "task": TASK | {"priority": 9}}),
+        ("task.metadata", {"interval": 5, "task": TASK | {"metadata": []}}),
     ],
 )
 async def test_wrong_schedules_are_refused_by_field(tmp_path: Path, field: str, body: dict[str, Any]) -> None:

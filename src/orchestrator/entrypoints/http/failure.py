@@ -82,9 +82,11 @@ def install(app: FastAPI) -> None:
     async def invalid(request: HTTPConnection, error: ValidationException) -> JSONResponse:
         if at_the_root(request.scope["path"]):
             return JSONResponse({"detail": _told(error)}, 422)
-        fields = [".".join(map(str, one["loc"][1:])) or str(one["loc"][0]) for one in error.errors()]
-        problems = [f"{field}: {one['msg']}" for field, one in zip(fields, error.errors(), strict=True)]
-        return answer(request, InvalidRequest("; ".join(problems), details={"field": fields[0]}))
+        problems = [f"{'.'.join(map(str, one['loc'][1:])) or one['loc'][0]}: {one['msg']}" for one in error.errors()]
+        named = error.errors()[0]["loc"][1:]
+        is_field = bool(named) and isinstance(named[0], str)  # of a body that is no JSON it is a place in the text
+        details = {"field": ".".join(map(str, named))} if is_field else {}
+        return answer(request, InvalidRequest("; ".join(problems), details=details))
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> JSONResponse:

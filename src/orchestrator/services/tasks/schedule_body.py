@@ -8,6 +8,7 @@ import msgspec
 
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.schedule import CatchUp, Schedule
+from orchestrator.services.body_fault import UNREADABLE, unreadable, wrong
 from orchestrator.services.tasks.submission import DEFAULTS, read_task, spec_of
 from orchestrator.services.tasks.task_body import TaskBody
 
@@ -40,24 +41,22 @@ def read_schedule(raw: bytes) -> ScheduleBody:
     """Raises InvalidRequest that names the field."""
     try:
         return _decode(raw)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error).replace("`$.", "`").replace("Object", "object")) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise InvalidRequest("the body is not valid JSON") from None
+    except UNREADABLE as error:
+        raise unreadable(error) from None
 
 
 def schedule_of(body: ScheduleBody, schedule_id: str, principal: str, now: float) -> Schedule:
     """A schedule that is not planned yet. Raises InvalidRequest that names the field."""
     if not _ID.match(schedule_id):
-        raise _wrong("schedule_id", "letters, digits and ._~- only, at most 200")
+        raise wrong("schedule_id", "letters, digits and ._~- only, at most 200")
     if bool(body.cron) == (body.interval is not None):
-        raise _wrong("cron", "give either cron or interval")
+        raise wrong("cron", "give either cron or interval")
     if body.interval is not None and not LEAST_INTERVAL <= body.interval <= MOST_INTERVAL:
-        raise _wrong("interval", f"from {LEAST_INTERVAL:g} to {MOST_INTERVAL:g} seconds")
+        raise wrong("interval", f"from {LEAST_INTERVAL:g} to {MOST_INTERVAL:g} seconds")
     if not 0 <= body.jitter <= MOST_JITTER or (body.interval is not None and body.jitter > body.interval):
-        raise _wrong("jitter", f"from 0 to {MOST_JITTER:g} seconds and to the interval")
+        raise wrong("jitter", f"from 0 to {MOST_JITTER:g} seconds and to the interval")
     if body.start_at is not None and (body.interval is None or not 0 <= body.start_at < 1e11):
-        raise _wrong("start_at", "seconds since the epoch, for an interval only")
+        raise wrong("start_at", "seconds since the epoch, for an interval only")
     check_template(body.task)
     return Schedule(
         id=schedule_id,
@@ -77,20 +76,21 @@ def schedule_of(body: ScheduleBody, schedule_id: str, principal: str, now: float
 def check_template(raw: msgspec.Raw) -> None:
     """Raises InvalidRequest for what could never become a task."""
     if not raw:
-        raise _wrong("task", "required: what POST /tasks takes")
+        raise wrong("task", "required: what POST /tasks takes")
     if len(raw) > MOST_TEMPLATE:
-        raise _wrong("task", f"at most {MOST_TEMPLATE >> 20} MiB")
+        raise wrong("task", f"at most {MOST_TEMPLATE >> 20} MiB")
     try:
         body = read_task(raw)
         for field in _OWN:
             if getattr(body, field) is not None:
-                raise InvalidRequest(f"{field} cannot be the same for every run")
+                raise wrong(field, "cannot be the same for every run")
         spec_of(body, "task", 0, 0.0, "", "", DEFAULTS)
         msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
-        raise _wrong("task", "not valid JSON, or nested too deep") from None
+        raise wrong("task", "not valid JSON, or nested too deep") from None
     except InvalidRequest as error:
-        raise _wrong("task", error.message) from None
+        field = ".".join(filter(None, ("task", error.details.get("field", ""))))
+        raise InvalidRequest(f"task: {error.message}", details={"field": field}) from None
 
 
 def run_of(schedule: Schedule, scheduled_at: float | None) -> TaskBody:
@@ -101,7 +101,3 @@ def run_of(schedule: Schedule, scheduled_at: float | None) -> TaskBody:
     said = {"schedule_id": schedule.id, "scheduled_at": scheduled_at}
     body.metadata = msgspec.Raw(msgspec.json.encode({**said, **metadata}))
     return body
-
-
-def _wrong(field: str, reason: str) -> InvalidRequest:
-    return InvalidRequest(f"{field}: {reason}", details={"field": field})

@@ -11,9 +11,10 @@ from typing import TypeVar
 import msgspec
 
 from orchestrator.domain.errors import InvalidRequest
-from orchestrator.domain.storable import KEY_LIMIT, check_storable, is_text
+from orchestrator.domain.storable import KEY_LIMIT, is_text
 from orchestrator.domain.task.requirements import MAX_LOAD, Requirements, TaskClass
 from orchestrator.domain.task.task import LOWEST, PRIORITIES, Backoff, TaskSpec
+from orchestrator.services.body_fault import UNREADABLE, unreadable, wrong
 from orchestrator.services.tasks.task_body import BackoffBody, BatchBody, RequirementsBody, TaskBody, TasksBody
 
 MAX_BODY = 8 << 20  # bytes of one task
@@ -27,6 +28,7 @@ RESERVED = frozenset({"failed", "batch", "bulk", "types", "results"})  # words o
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,199}\Z")
 T = TypeVar("T")
 _NO_FIELDS = b"{}"
+_LABELS = "requirements.labels"
 _EMPTY = (_NO_FIELDS, b"null", b"")
 _STANDARD = Backoff()
 
@@ -60,7 +62,7 @@ def read_batch(body: bytes) -> list[TaskBody | InvalidRequest]:
     if len(body) <= MAX_BODY:
         try:
             tasks = _tasks.decode(body).tasks
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             tasks = []  # what is wrong with one is found out one by one
         if tasks and all(task.task_type for task in tasks):
             return list(tasks)
@@ -88,10 +90,10 @@ def spec_of(
     """What was asked for. `task_id` is for a task that brought none, `key` an idempotency key from a header. Raises
     InvalidRequest that names the field."""
     if not body.task_type:
-        raise InvalidRequest("task_type is required")
+        raise InvalidRequest("task_type is required", details={"field": "task_type"})
     if body.task_id is not None:
         if not _ID.match(body.task_id) or body.task_id in RESERVED:
-            raise InvalidRequest("task_id: letters, digits and ._:~- only, at most 200, and no word of a route")
+            raise wrong("task_id", "letters, digits and ._:~- only, at most 200, and no word of a route")
         task_id = body.task_id
     requirements = bytes(body.requirements) or _NO_FIELDS
     known = _known_class if len(requirements) <= MAX_KNOWN else _class
@@ -155,13 +157,12 @@ def _plainly(raw: bytes) -> bytes:
     return msgspec.json.encode(msgspec.json.decode(raw), order="deterministic")
 
 
-def _decoded(decode: Callable[[bytes], T], body: bytes | msgspec.Raw) -> T:
+def _decoded(decode: Callable[[bytes], T], body: bytes | msgspec.Raw, inside: str = "") -> T:
+    raw = bytes(body)
     try:
-        return decode(bytes(body))
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error).replace("`$.", "`").replace("Object", "object")) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise InvalidRequest("the body is not valid JSON") from None
+        return decode(raw)
+    except UNREADABLE as error:
+        raise unreadable(error, inside) from None
 
 
 def _class(task_type: str, requirements: bytes) -> tuple[TaskClass, bytes]:
@@ -176,10 +177,10 @@ _known_class = lru_cache(10_000)(_class)
 def _read_requirements(raw: bytes) -> Requirements:
     if raw in (b"{}", b"null"):
         return Requirements()
-    body = _decoded(_requirements.decode, raw)
+    body = _decoded(_requirements.decode, raw, "requirements")
     return Requirements(
-        frozenset(_short("capability", name) for name in body.capabilities),
-        tuple(sorted((_short("label", name), _short("label", value)) for name, value in body.labels.items())),
+        frozenset(_short("requirements.capabilities", name) for name in body.capabilities),
+        tuple(sorted((_short(_LABELS, name), _short(_LABELS, value)) for name, value in body.labels.items())),
         _within("requirements.min_cpu", body.min_cpu, 0.0, 0.0, 100.0),
         _within("requirements.min_memory", body.min_memory, 0.0, 0.0, 1e9),
         _within("requirements.max_load", body.max_load, MAX_LOAD, 0.0, 1.0),
@@ -197,7 +198,7 @@ def _priority(given: int | str | None) -> int:
             return named
     elif 1 <= given <= LOWEST:
         return given
-    raise InvalidRequest(f"priority: 1 to {LOWEST} or one of {', '.join(PRIORITIES)}, not {given!r}")
+    raise wrong("priority", f"1 to {LOWEST} or one of {', '.join(PRIORITIES)}, not {given!r}")
 
 
 def _backoff(given: BackoffBody | None) -> Backoff:
@@ -213,13 +214,13 @@ def _within(field: str, given: float | None, default: float, least: float, most:
     if given is None:
         return default
     if not least <= given <= most:  # NaN is not either
-        raise InvalidRequest(f"{field}: from {least:g} to {most:g}, not {given:g}")
+        raise wrong(field, f"from {least:g} to {most:g}, not {given:g}")
     return given
 
 
 def _moment(field: str, given: float | None) -> float | None:
     if given is not None and not 0 <= given < 1e11:
-        raise InvalidRequest(f"{field}: seconds since the epoch, not {given:g}")
+        raise wrong(field, f"seconds since the epoch, not {given:g}")
     return given
 
 
@@ -227,24 +228,25 @@ def _url(given: str | None) -> str:
     if not given:
         return ""
     if not given.startswith(("http://", "https://")) or len(given) > 2_000 or not given.isprintable():
-        raise InvalidRequest("callback_url: an http or https URL of at most 2,000 characters")
+        raise wrong("callback_url", "an http or https URL of at most 2,000 characters")
     return given
 
 
 def _short(field: str, given: str) -> str:
     if len(given) > KEY_LIMIT or not is_text(given):
-        raise InvalidRequest(f"{field}: plain text of at most {KEY_LIMIT} characters")
+        raise wrong(field, f"plain text of at most {KEY_LIMIT} characters")
     return given
 
 
 def _dependencies(given: list[str], task_id: str) -> tuple[str, ...]:
     if len(given) > MAX_DEPENDENCIES:
-        raise InvalidRequest(f"dependencies: at most {MAX_DEPENDENCIES}")
+        raise wrong("dependencies", f"at most {MAX_DEPENDENCIES}")
     if task_id in given:
-        raise InvalidRequest("dependencies: a task cannot wait for itself")
+        raise wrong("dependencies", "a task cannot wait for itself")
     if not given:
         return ()
-    check_storable(given)
+    if not all(map(is_text, given)):
+        raise wrong("dependencies", "plain texts")
     return tuple(dict.fromkeys(given))
 
 
@@ -253,5 +255,5 @@ def _mapping(field: str, raw: msgspec.Raw) -> bytes:
     if found in _EMPTY:
         return _NO_FIELDS
     if not found.lstrip().startswith(b"{"):
-        raise InvalidRequest(f"{field}: an object")
+        raise wrong(field, "an object")
     return found

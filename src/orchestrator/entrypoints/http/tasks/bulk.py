@@ -8,12 +8,12 @@ import msgspec
 from fastapi import Request, Response
 
 from orchestrator.domain.access import Permission, Principal
-from orchestrator.domain.errors import InvalidRequest
 from orchestrator.entrypoints.http.admin.route import audit
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.tasks.envelope import answer, described, read_body, service_of, tasks_router
 from orchestrator.entrypoints.http.tasks.task_view import states_of
 from orchestrator.ports.ledger import TaskQuery
+from orchestrator.services.body_fault import unreadable, wrong
 from orchestrator.services.tasks.bulk import BulkAction, BulkRun, BulkState
 
 router = tasks_router("tasks")
@@ -88,7 +88,7 @@ async def get_run(request: Request, bulk_id: str, wait: float = 0.0, principal: 
     """How far one is: `total`, `done`, `skipped`. `wait` (seconds, at most 30): answers when it has ended, or then.
     404."""
     if not 0 <= wait <= LONGEST_WAIT:
-        raise InvalidRequest(f"wait: from 0 to {LONGEST_WAIT:g}", details={"field": "wait"})
+        raise wrong("wait", f"from 0 to {LONGEST_WAIT:g}")
     return answer(request, {"bulk": view(await service_of(request).bulk.wait(bulk_id, wait))})
 
 
@@ -119,17 +119,15 @@ def _read(raw: dict[str, Any]) -> BulkBody:
     try:
         body = msgspec.convert(raw, BulkBody)
     except msgspec.ValidationError as error:
-        text = str(error)
-        field = text.rpartition("`$.")[2].rstrip("`") if "`$." in text else "action"
-        raise InvalidRequest(text.replace("`$.", "`").replace("Object", "object"), details={"field": field}) from None
+        raise unreadable(error) from None
     wanted = body.filter
     if wanted.empty != body.all:
-        raise InvalidRequest("filter: which tasks? Or all: true, without a filter", details={"field": "filter"})
+        raise wrong("filter", "which tasks? Or all: true, without a filter")
     for name in ("type", "node", "principal"):
         if len(getattr(wanted, name) or "") > MAX_TEXT:
-            raise InvalidRequest(f"filter.{name}: at most {MAX_TEXT} characters", details={"field": f"filter.{name}"})
+            raise wrong(f"filter.{name}", f"at most {MAX_TEXT} characters")
     if wanted.before is not None and not 0 <= wanted.before < 1e11:
-        raise InvalidRequest("filter.before: seconds since the epoch", details={"field": "filter.before"})
+        raise wrong("filter.before", "seconds since the epoch")
     if not 0 <= body.wait <= LONGEST_WAIT:
-        raise InvalidRequest(f"wait: from 0 to {LONGEST_WAIT:g}", details={"field": "wait"})
+        raise wrong("wait", f"from 0 to {LONGEST_WAIT:g}")
     return body

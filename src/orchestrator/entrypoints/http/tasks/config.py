@@ -3,6 +3,7 @@ are under /api/orchestrator/config; both change the same."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +55,7 @@ FIXED: Mapping[str, Callable[[Settings], Any]] = {
     "websocket.enabled": lambda settings: settings.tasks.websocket_max > 0,
     "websocket.port": lambda settings: settings.tasks.websocket_port or settings.server.port,
 }
+_OURS = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, set(SAME.values())))})(?!\w)")
 NOT_HERE = "is not changed by this route"
 NO_EFFECT = "has no effect in this service"
 
@@ -86,7 +88,7 @@ async def change_one(request: Request, path: str, principal: Principal = WRITE) 
     if path not in SAME:
         details = {"code": CODE, "field": path[:200], "known": sorted(SAME)}
         raise InvalidRequest(f"{path[:200]} {NOT_HERE if path in FIXED else NO_EFFECT}", details=details)
-    changed = await _change(request, principal, {SAME[path]: body["value"]})
+    changed = await _change(request, principal, {path: body["value"]})
     named = {"config": shown(service_of(request).settings), "changed": changed}
     return answer(request, named, message=f"Configuration {path} updated")
 
@@ -108,7 +110,7 @@ def _put(tree: dict[str, dict[str, Any]], name: str, value: Any) -> None:
 
 
 def _read(body: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Changes by our names, and the keys that change nothing. What is sent back as it was shown is no change, so that a
+    """Changes, and the keys that change nothing. What is sent back as it was shown is no change, so that a
     whole configuration can be sent with one key changed."""
     changes: dict[str, Any] = {}
     ignored: dict[str, str] = {}
@@ -120,27 +122,41 @@ def _read(body: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> tupl
             if now.get(section, {}).get(key) == value and (name in SAME or name in FIXED):
                 continue
             if name in SAME:
-                changes[SAME[name]] = value
+                changes[name] = value
             else:
                 ignored[name[:200]] = NOT_HERE if name in FIXED else NO_EFFECT
     return changes, ignored
 
 
-async def _change(request: Request, principal: Principal, changes: Mapping[str, Any]) -> list[str]:
-    with _validation():
+async def _change(request: Request, principal: Principal, asked: Mapping[str, Any]) -> list[str]:
+    """`asked` by the contract's keys, as is what became different."""
+    names = {ours: name for name, ours in SAME.items()} | {SAME[name]: name for name in asked}
+    changes = {SAME[name]: value for name, value in asked.items()}
+    with _validation(names):
         differences = await service_of(request).configuration.change(changes, who=principal.name)
     if differences:
         audit(principal, "config.change", changes={one.path: one.new for one in differences})
-    names = {ours: name for name, ours in SAME.items()}
     return [names.get(one.path, one.path) for one in differences]
 
 
 @contextmanager
-def _validation() -> Iterator[None]:
+def _validation(names: Mapping[str, str]) -> Iterator[None]:
+    """Tells what is wrong by the keys that the client knows: `names` has them by ours."""
     try:
         yield
     except ConfigurationError as error:
-        problems = error.details.get("problems", [])
-        raise InvalidRequest(error.message, details={"code": CODE, "problems": problems}) from None
+        problems = [_renamed(one, names) for one in error.details.get("problems", [])]
+        details = {"code": CODE, "problems": problems} | ({"field": problems[0]["path"]} if problems else {})
+        raise InvalidRequest(_in_words(error.message, names), details=details) from None
     except InvalidRequest as error:
-        raise InvalidRequest(error.message, details={**error.details, "code": CODE}) from None
+        stuck = [names.get(one, one) for one in error.details.get("restartRequired", [])]
+        details = {**error.details, "code": CODE} | ({"field": stuck[0], "restartRequired": stuck} if stuck else {})
+        raise InvalidRequest(_in_words(error.message, names), details=details) from None
+
+
+def _renamed(problem: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    return {part: _in_words(text, names) for part, text in problem.items()}
+
+
+def _in_words(text: str, names: Mapping[str, str]) -> str:
+    return _OURS.sub(lambda found: names[found[0]], text)

@@ -22,6 +22,7 @@ from orchestrator.domain.errors import (
 )
 from orchestrator.entrypoints.http.late_route import LateRoute
 from orchestrator.entrypoints.http.service import HttpService
+from orchestrator.services.body_fault import UNREADABLE, unreadable
 from orchestrator.services.clock import Clock
 
 PREFIX = "/api/v1"
@@ -116,10 +117,8 @@ async def read_body(request: Request) -> dict[str, Any]:
     check_json(request)
     try:
         found = _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is not JSON: {error}") from None
-    except RecursionError:
-        raise InvalidRequest("The body is nested too deep.") from None
+    except UNREADABLE as error:
+        raise unreadable(error) from None
     if not isinstance(found, dict):
         raise InvalidRequest("The body must be a JSON object.")
     return found

@@ -18,12 +18,14 @@ from orchestrator.domain.task.task import Task
 from orchestrator.domain.worker import WorkerMode, foreign
 from orchestrator.entrypoints.http.service import HttpService
 from orchestrator.entrypoints.http.tasks.envelope import said_once, written
+from orchestrator.services.body_fault import UNREADABLE, unreadable, wrong
 from orchestrator.services.tasks.node_body import PullBody, ReportBody, ReportsBody
 from orchestrator.services.tasks.reporting import Speaks, Told
 from orchestrator.services.tasks.submission import read_batch
 from orchestrator.services.tasks.wire import as_report, wire
 
 MOST_SUBMITTED = 10_000
+MOST_PULLED = 1_000
 LONGEST_WAIT = 30.0  # seconds that a node may wait for tasks
 T = TypeVar("T")
 Answer = Coroutine[Any, Any, bytes]
@@ -36,7 +38,7 @@ def taken_many(service: HttpService, principal: Principal, raw: bytes) -> Answer
     """The answer to `submit_batch`. Raises as that is answered."""
     bodies = read_batch(raw)
     if len(bodies) > MOST_SUBMITTED:
-        raise InvalidRequest(f"tasks: at most {MOST_SUBMITTED:,} at once")
+        raise wrong("tasks", f"at most {MOST_SUBMITTED:,} at once")
     return _taken_many(service, service.tasks.intake.submit_many(bodies, principal.id))
 
 
@@ -58,8 +60,10 @@ async def pulled(service: HttpService, principal: Principal, node_id: str, raw: 
     body = read(_pull, raw)
     if worker.mode is not WorkerMode.PULL:
         raise InvalidRequest("This node is pushed to: register it with mode pull.", details={"field": "mode"})
-    if not 1 <= body.limit <= 1_000 or not 0 <= body.wait <= LONGEST_WAIT:
-        raise InvalidRequest(f"limit from 1 to 1000, wait from 0 to {LONGEST_WAIT:g}")
+    if not 1 <= body.limit <= MOST_PULLED:
+        raise wrong("limit", f"from 1 to {MOST_PULLED:,}")
+    if not 0 <= body.wait <= LONGEST_WAIT:
+        raise wrong("wait", f"from 0 to {LONGEST_WAIT:g}")
     service.workers.alive(node_id)
     if body.running is not None:
         await service.tasks.confirm(node_id, body.running)
@@ -117,13 +121,13 @@ def _answered(task_id: str | None, found: Task | OrchestratorError) -> dict[str,
 def _told(task_id: str, body: ReportBody, speaks: Speaks | None) -> Told:
     """Raises InvalidRequest, Forbidden."""
     if not task_id:
-        raise InvalidRequest("task_id is required")
+        raise InvalidRequest("task_id is required", details={"field": "task_id"})
     node = body.node_id or ""
     if node and speaks is not None and not speaks(node):
         raise foreign(node)
     found = as_report(body)
     if found is None and body.status not in ("running", "started", "active"):
-        raise InvalidRequest("status: completed, failed, released or running", details={"field": "status"})
+        raise wrong("status", "completed, failed, released or running")
     return Told(task_id, body.attempt, node, found, speaks)
 
 
@@ -147,10 +151,8 @@ def speaks_for(service: HttpService, principal: Principal) -> Speaks | None:
 
 
 def read(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
-    """A body. Raises InvalidRequest."""
+    """A body. Raises InvalidRequest that names the field."""
     try:
         return decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(str(error)) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise InvalidRequest("The body is not JSON.") from None
+    except UNREADABLE as error:
+        raise unreadable(error) from None
