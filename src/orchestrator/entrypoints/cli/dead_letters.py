@@ -53,7 +53,7 @@ def list_dead(*, type: str = "", limit: int = 50, offset: int = 0, remote: Remot
 
 @dead_letter.command
 def replay(*ids: str, type: str = "", all: Flag = False, yes: Yes = False, remote: Remote = HERE) -> None:
-    """Begin dead letters anew: these, those of a type, or all. Exit status 1 when one of these is none.
+    """Begin dead letters anew: these, those of a type, or all. Exit status 1 when one of these does not begin.
 
     For example:
 
@@ -82,6 +82,7 @@ def replay(*ids: str, type: str = "", all: Flag = False, yes: Yes = False, remot
             found = _all(connection, type)
             if found:
                 confirm(f"Replay {len(found):,} task{'s' if len(found) != 1 else ''}?", yes)
+            found.reverse()  # what others depend on is older
             for at in range(0, len(found), PAGE):
                 part = {"task_ids": found[at : at + PAGE]}
                 replayed += connection.call("POST", path, part)["task_ids"]
@@ -89,7 +90,10 @@ def replay(*ids: str, type: str = "", all: Flag = False, yes: Yes = False, remot
     missing = [task_id for task_id in ids if task_id not in replayed]
     if missing:
         more = f" {len(replayed):,} queued again." if replayed else ""
-        raise CommandFailed(f"No dead letter: {', '.join(missing)}.{more}", details={**answer, "missing": missing})
+        why = "no dead letters, or they depend on one"
+        raise CommandFailed(
+            f"Not queued again: {', '.join(missing)} ({why}).{more}", details={**answer, "missing": missing}
+        )
     done(remote, answer, f"{len(replayed):,} task{'s' if len(replayed) != 1 else ''} queued again.")
 
 

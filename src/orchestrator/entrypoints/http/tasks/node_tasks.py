@@ -8,10 +8,10 @@ import msgspec
 from fastapi import Request, Response
 
 from orchestrator.domain.access import Permission, Principal
-from orchestrator.domain.errors import InvalidRequest
 from orchestrator.entrypoints.http.permission import requires
 from orchestrator.entrypoints.http.tasks.envelope import JSON, answer, described, service_of, tasks_router
 from orchestrator.entrypoints.http.tasks.work import pulled, read, reported, reported_many, speaks_for
+from orchestrator.services.body_fault import wrong
 from orchestrator.services.tasks.reporting import Told
 
 router = tasks_router("nodes")
@@ -75,7 +75,7 @@ async def progress(request: Request, task_id: str, principal: Principal = REPORT
     log lines are not kept. 403."""
     body = read(_progress, await request.body())
     if body.progress is not None and not 0 <= body.progress <= 1:
-        raise InvalidRequest("progress: from 0 to 1", details={"field": "progress"})
+        raise wrong("progress", "from 0 to 1")
     service = service_of(request)
     await service.tasks.reporting.check(Told(task_id, body.attempt, body.node_id, None, speaks_for(service, principal)))
     lines = service.task_logs.read(body.logs, body.attempt)

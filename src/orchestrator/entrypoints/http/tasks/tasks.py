@@ -26,6 +26,7 @@ from orchestrator.entrypoints.http.tasks.envelope import (
 from orchestrator.entrypoints.http.tasks.task_view import LISTS, item, list_of, states_of, summary, whole
 from orchestrator.entrypoints.http.tasks.work import taken_many
 from orchestrator.ports.ledger import TaskQuery
+from orchestrator.services.body_fault import wrong
 from orchestrator.services.tasks.submission import NOTHING, read_task
 
 router = tasks_router("tasks")
@@ -128,12 +129,12 @@ async def replay_failed(request: Request, principal: Principal = WRITE) -> Respo
     that has failed and is not among them stays."""
     body = await read_body(request)
     for field in body.keys() - {"task_ids", "task_type"}:  # misspelt, it would mean all
-        raise InvalidRequest(f"{field}: only task_ids and task_type are known", details={"field": field})
+        raise wrong(field, "only task_ids and task_type are known")
     ids, task_type = body.get("task_ids"), body.get("task_type", "")
     if "task_ids" in body and not (isinstance(ids, list) and all(isinstance(one, str) for one in ids)):
-        raise InvalidRequest("task_ids: a list of ids", details={"field": "task_ids"})
+        raise wrong("task_ids", "a list of ids")
     if not isinstance(task_type, str) or ("task_type" in body and not task_type):
-        raise InvalidRequest("task_type: a text", details={"field": "task_type"})
+        raise wrong("task_type", "a text")
     replayed = await service_of(request).tasks.replay_dead(ids, task_type)
     audit(principal, "tasks.replay", "", count=len(replayed))
     return answer(request, {"task_ids": [task.id for task in replayed], "count": len(replayed)})
