@@ -12,8 +12,16 @@ from typing import Any, Self, TypeVar
 import httpx2
 
 from orchestrator_client import calls
-from orchestrator_client.connection import Connection, content_of, read
-from orchestrator_client.errors import BadRequest, NotFound, OrchestratorError, RateLimited, WaitTimeout, error_of
+from orchestrator_client.connection import Connection, content_of, is_header, read
+from orchestrator_client.errors import (
+    BadRequest,
+    NotFound,
+    OrchestratorError,
+    RateLimited,
+    WaitTimeout,
+    error_of,
+    understood,
+)
 from orchestrator_client.models import Event, LogLine, NodeInfo, TaskPriority, TaskResult, TaskStatus
 from orchestrator_client.tool_client import AsyncToolClient
 from orchestrator_client.wait import Looks, pause
@@ -131,7 +139,7 @@ class AsyncClient(AsyncToolClient):
             page = await self.get_tasks(status, 500, task_type=task_type, before=before)
             for task in calls.listed(page):
                 yield task
-            before = page["next"]
+            before = page.get("next")
             if before is None:
                 return
 
@@ -283,13 +291,15 @@ class AsyncClient(AsyncToolClient):
             except (BadRequest, NotFound):
                 raise
             except OrchestratorError as error:
-                if error.status in (401, 403):
+                if error.status in (200, 401, 403):  # 200: it is no orchestrator
                     raise
                 failures += 1
             await asyncio.sleep(pause(max(1, failures)))
 
     async def _events(self, types: Sequence[str], after: str) -> AsyncIterator[Event]:
         """One connection."""
+        if not is_header(after):
+            raise BadRequest("last_event_id has characters that no event's id has.")
         query = {"type": ",".join(types)} if types else None
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         limits = httpx2.Timeout(self._connection.timeout, read=QUIET)
@@ -303,9 +313,7 @@ class AsyncClient(AsyncToolClient):
                     if name:
                         fields[name] = value.removeprefix(" ")
                     elif not line and "data" in fields:
-                        told = json.loads(fields["data"])
-                        kind = fields.get("event", "message")
-                        yield Event(kind, told.get("data", told), fields.get("id", ""))
+                        yield _event(fields)
                         fields = {}
         except httpx2.HTTPError as error:
             raise self._connection.unreachable(error) from error
@@ -318,3 +326,10 @@ class AsyncClient(AsyncToolClient):
             done = handler(event)
             if inspect.isawaitable(done):
                 await done
+
+
+def _event(fields: Mapping[str, str]) -> Event:
+    """Raises OrchestratorError."""
+    with understood():
+        told = json.loads(fields["data"])
+        return Event(fields.get("event", "message"), told.get("data", told), fields.get("id", ""))

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from orchestrator_client.errors import PartlyRefused
+from orchestrator_client.errors import PartlyRefused, understood
 from orchestrator_client.models import LogLine, NodeInfo, TaskPriority, TaskResult
 
 T = TypeVar("T")
 Json = dict[str, Any]
 PREFIX = "/api/v1"
 BATCH = 1_000  # tasks in one request
+GIVEN = ("task_id", "task_type", "attempt")  # what a worker must know of a task
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,13 @@ def get(path: str, read: Callable[[Json], T], **query: Any) -> Call[T]:
 def key(name: str) -> Callable[[Json], Any]:
     def read(answer: Json) -> Any:
         return answer[name]
+
+    return read
+
+
+def listing(name: str) -> Callable[[Json], list[Json]]:
+    def read(answer: Json) -> list[Json]:
+        return list(answer[name])
 
     return read
 
@@ -96,15 +104,16 @@ def batches(tasks: Iterable[Mapping[str, Any]]) -> list[list[Json]]:
 
 
 def submit_batch(bodies: Sequence[Mapping[str, Any]]) -> Call[list[Json]]:
-    return Call("POST", "/tasks/batch", key("results"), body={"tasks": bodies}, again=True)
+    return Call("POST", "/tasks/batch", listing("results"), body={"tasks": bodies}, again=True)
 
 
 def submitted(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """The ids. Raises PartlyRefused."""
-    refused = {at: str(one.get("error", "")) for at, one in enumerate(results) if not one["success"]}
-    if refused:
-        raise PartlyRefused([one.get("task_id") if one["success"] else None for one in results], refused)
-    return [one["task_id"] for one in results]
+    with understood():
+        refused = {at: str(one.get("error", "")) for at, one in enumerate(results) if not one["success"]}
+        if refused:
+            raise PartlyRefused([one.get("task_id") if one["success"] else None for one in results], refused)
+        return [one["task_id"] for one in results]
 
 
 def get_task(task_id: str, wait: float = 0.0) -> Call[TaskResult]:
@@ -137,7 +146,8 @@ def get_tasks(
 
 def listed(page: Json) -> list[TaskResult]:
     """The tasks of one page of `get_tasks`, newest first within each list."""
-    return [TaskResult.of(one) for group in page["tasks"].values() for one in group]
+    with understood():
+        return [TaskResult.of(one) for group in page["tasks"].values() for one in group]
 
 
 def cancel(task_id: str, reason: str) -> Call[TaskResult]:
@@ -205,15 +215,18 @@ def get_agents() -> Call[Json]:
 
 
 def pull(node_id: str, limit: int, wait: float, running: Sequence[str] | None) -> Call[list[Json]]:
+    def read(answer: Json) -> list[Json]:
+        return [{**one, **{name: one[name] for name in GIVEN}} for one in answer["tasks"]]
+
     body: Json = {"limit": limit, "wait": wait}
     if running is not None:
         body["running"] = list(running)
-    return Call("POST", f"/nodes/{segment(node_id)}/tasks/pull", key("tasks"), body=body, patience=wait)
+    return Call("POST", f"/nodes/{segment(node_id)}/tasks/pull", read, body=body, patience=wait)
 
 
 def report(results: Sequence[bytes]) -> Call[list[Json]]:
     """Reports that are JSON already."""
-    return Call("POST", "/tasks/results", key("results"), body=b'{"results":[%b]}' % b",".join(results))
+    return Call("POST", "/tasks/results", listing("results"), body=b'{"results":[%b]}' % b",".join(results))
 
 
 def progress(task_id: str, body: Mapping[str, Any]) -> Call[bool]:

@@ -128,7 +128,7 @@ class Client(ToolClient):
         while True:
             page = self.get_tasks(status, 500, task_type=task_type, before=before)
             yield from calls.listed(page)
-            before = page["next"]
+            before = page.get("next")
             if before is None:
                 return
 

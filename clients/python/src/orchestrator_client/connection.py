@@ -11,7 +11,15 @@ from urllib.parse import urlsplit
 import httpx2
 
 from orchestrator_client.calls import PREFIX, Call
-from orchestrator_client.errors import OrchestratorError, RateLimited, Unavailable, Unreachable, error_of
+from orchestrator_client.errors import (
+    OrchestratorError,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+    error_of,
+    understood,
+)
 from orchestrator_client.wait import pause
 
 URL_VARIABLE, KEY_VARIABLE = "ORCHESTRATOR_URL", "ORCHESTRATOR_API_KEY"
@@ -22,15 +30,24 @@ T = TypeVar("T")
 
 
 class Connection:
-    """Values: no connection is made here. Raises ValueError for what is no URL."""
+    """Values: no connection is made here. Raises ValueError for what is no URL, Unauthenticated for a key that cannot
+    be sent."""
 
     def __init__(self, base_url: str | None, api_key: str | None, timeout: float, retries: int) -> None:
         url = (base_url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/").removesuffix(PREFIX)
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is not an http or https URL")
+        try:
+            httpx2.URL(url)
+        except httpx2.InvalidURL as error:
+            raise ValueError(f"{url!r} is not an http or https URL: {error}") from None
         self.url = url
         self.api_key = (api_key if api_key is not None else os.environ.get(KEY_VARIABLE, "")).strip()
+        if not is_header(self.api_key):
+            raise Unauthenticated(
+                "The API key has characters that cannot be sent, such as a line break inside it or é."
+            )
         self.timeout = timeout
         self.retries = retries
         self._local = parts.hostname in _LOOPBACK
@@ -60,6 +77,11 @@ class Connection:
         return Unreachable(f"{self.url} cannot be reached: {error}")
 
 
+def is_header(text: str) -> bool:
+    """Whether it can be the value of an HTTP header."""
+    return text.isascii() and (text.isprintable() or not text)
+
+
 def content_of(call: Call[Any]) -> tuple[bytes | None, Mapping[str, str]]:
     """The body and its headers. Raises TypeError, ValueError for what is not JSON."""
     if call.body is None:
@@ -74,10 +96,8 @@ def read(call: Call[T], status: int, headers: Mapping[str, str], body: bytes) ->
     """What the answer says. Raises OrchestratorError."""
     if status >= 300:
         raise error_of(status, body, headers.get("retry-after"))
-    try:
+    with understood(status):
         told = json.loads(body)
-        if isinstance(told, dict):
-            return call.read(told)
-    except (ValueError, KeyError):
-        pass
-    raise OrchestratorError("What answers at this URL is no orchestrator, or one of another version.", status=status)
+        if not isinstance(told, dict):
+            raise TypeError
+        return call.read(told)

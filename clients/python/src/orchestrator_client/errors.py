@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -42,7 +43,7 @@ class InvalidArguments(BadRequest):
 
 
 class Unauthenticated(OrchestratorError):
-    """401: no API key, or a wrong one."""
+    """401: no API key, or a wrong one. Status 0: one that cannot be sent."""
 
 
 class Forbidden(OrchestratorError):
@@ -116,11 +117,23 @@ _TYPES: Mapping[int, type[OrchestratorError]] = {
 }
 
 
+@contextmanager
+def understood(status: int = 200) -> Iterator[None]:
+    """For the reading of an answer: one that does not look like the service's is one error, whatever it looks like."""
+    try:
+        yield
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        # Not its cause, which is about our code.
+        raise OrchestratorError(
+            "What answers at this URL is no orchestrator, or one of another version.", status=status
+        ) from None
+
+
 def error_of(status: int, body: bytes, retry_after: str | None = None) -> OrchestratorError:
     """The error that an answer tells."""
     try:
         told = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     message, code, details = f"The service answered with status {status}.", "", {}
     if isinstance(told, dict):

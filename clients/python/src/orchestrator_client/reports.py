@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator_client import calls
 from orchestrator_client.async_client import AsyncClient
-from orchestrator_client.errors import BadRequest, OrchestratorError
+from orchestrator_client.errors import BadRequest, OrchestratorError, understood
 from orchestrator_client.wait import pause
 
 MOST, MOST_BYTES = 500, 4 << 20  # in one request
@@ -114,14 +114,17 @@ class Reports:
             self._none.set()
 
     def _left(self, batch: Sequence[_Report], answers: list[dict[str, Any]]) -> list[_Report]:
+        """Those to send again. Raises OrchestratorError."""
         kept = []
-        for one, told in zip(batch, answers, strict=True):
-            if told["success"]:
-                continue
-            if told.get("code") in REFUSED:
-                _log.info("the result of task %s, attempt %d, is refused: %s", one.task_id, one.attempt, told["error"])
-            else:
-                kept.append(one)
+        with understood():
+            for one, told in zip(batch, answers, strict=True):
+                if told["success"]:
+                    continue
+                if told.get("code") in REFUSED:
+                    what = "the result of task %s, attempt %d, is refused: %s"
+                    _log.info(what, one.task_id, one.attempt, told["error"])
+                else:
+                    kept.append(one)
         return kept
 
     def _unreadable(self, batch: list[_Report], error: BadRequest) -> list[_Report]:

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator_client import calls
 from orchestrator_client.async_client import AsyncClient
 from orchestrator_client.attempts import Attempts
-from orchestrator_client.errors import NotFound, OrchestratorError, RateLimited, ServiceError, Unreachable
+from orchestrator_client.errors import NotFound, OrchestratorError, RateLimited, ServiceError, Unreachable, understood
 from orchestrator_client.executor import Executor, ExecutorUnavailable, Room
 from orchestrator_client.handlers import Handler
 from orchestrator_client.machine import usage
@@ -123,7 +123,8 @@ class Session:
         body = {**self._terms.registration, **self._usage(), **self._offer()}
         answer = await self._client.send(calls.register(self._terms.node_id, body))
         self._registered = time.monotonic()
-        self._interval = float(answer.get("heartbeat_interval") or self._terms.heartbeat)
+        with understood():
+            self._interval = float(answer.get("heartbeat_interval") or self._terms.heartbeat)
         _log.info("registered as %s at %s", self._terms.node_id, self._client.base_url)
 
     def _usage(self) -> dict[str, float]:
@@ -205,13 +206,15 @@ class Session:
                 continue
             try:
                 answer = await self._client.send(calls.heartbeat(self._terms.node_id, self._usage()))
+                with understood():
+                    unwanted = [(one["task_id"], one["attempt"]) for one in answer.get("cancel", ())]
             except OrchestratorError as error:
                 failures += 1
                 await self._again(error, "a heartbeat", failures)
                 continue
             failures, last = 0, time.monotonic()
-            for one in answer.get("cancel", ()):
-                self._cancel(one["task_id"], one["attempt"])
+            for key in unwanted:
+                self._cancel(*key)
 
     def _cancel(self, task_id: str, attempt: int) -> None:
         self._attempts.cancel(task_id, attempt)
