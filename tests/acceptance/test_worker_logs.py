@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -89,6 +90,27 @@ async def test_lines_come_while_the_task_runs(tmp_path: Path) -> None:
         go.set()
         assert (await client.wait_for_task(task_id, WAIT)).ok
         assert len(await client.logs(task_id)) == 1
+
+
+async def test_a_thread_that_a_handler_leaves_behind_does_not_hold_its_result(tmp_path: Path) -> None:
+    worker, enough = Worker(api_key=""), threading.Event()
+
+    @worker.task("leave")
+    def leave(data: Any, ctx: TaskContext) -> str:
+        def talk() -> None:
+            while not enough.wait(0.001):
+                ctx.log("more")
+
+        threading.Thread(target=talk, daemon=True).start()
+        return "done"
+
+    async with served(tmp_path, worker) as (_, client):
+        try:
+            began = time.monotonic()
+            assert (await client.submit_and_wait("leave", wait_timeout=WAIT)).result_data == "done"
+            assert time.monotonic() - began < 4.0
+        finally:
+            enough.set()
 
 
 async def test_waiting_is_told_at_once_and_in_time(tmp_path: Path) -> None:

@@ -60,10 +60,15 @@ class Note:
         self._lines: deque[Line] = deque()
         self._bytes = 0
         self._left_out = 0
+        self._closed = False
 
     @property
     def some(self) -> bool:
         return self._progress is not None or bool(self._lines)
+
+    @property
+    def has_lines(self) -> bool:
+        return bool(self._lines)
 
     @property
     def lines(self) -> int:
@@ -80,11 +85,17 @@ class Note:
     def log(self, text: str, level: str = "info", at: float | None = None) -> None:
         now = time.time() if at is None else at
         with self._lock:
+            if self._closed:
+                return
             first = not self.some
             for line in str(text).splitlines() or [""]:
                 self._append(Line(now, str(level), _text(line, MAX_LINE)))
         if first:
             self._wake()
+
+    def close(self) -> None:
+        """The handler has ended: what a thread that it left behind says is too late."""
+        self._closed = True
 
     def take(self, lines: int = SENT_LINES, most: int = SENT_BYTES) -> Said:
         """The oldest lines, as many as fit."""
@@ -149,6 +160,7 @@ class Notes:
         note = self._notes.get(key)
         if note is None:
             return
+        note.close()
         try:
             async with asyncio.timeout(None if seconds is None else max(LAST_SECONDS, seconds)):
                 await self._flush(key, note)
@@ -160,7 +172,7 @@ class Notes:
 
     async def _flush(self, key: Key, note: Note) -> None:
         failures, refused = 0, 0.0
-        while note.lines or note.turn.locked():
+        while note.has_lines or note.turn.locked():
             problem = await self._tell(key, note)
             if problem is None:
                 failures, refused = 0, 0.0
