@@ -156,13 +156,30 @@ async def test_metadata_services_are_never_called(tmp_path: Path, url: str, reas
         assert reason in await refused(http)
 
 
-@pytest.mark.parametrize("url", ["http://user:pass@127.0.0.1/", "http://127.0.0.1:99999/", "http://[::1/"])
-async def test_a_url_that_cannot_be_called_is_given_up(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[/",
+        "http://[::1/",
+        "http:///x",
+        "http://a:b/",
+        "http://127.0.0.1:99999/",
+        "http://user:pass@127.0.0.1/",
+        f"http://{chr(252) * 100}/",
+        "HTTP:/a",
+        "http://a/\n",
+    ],
+)
+async def test_a_url_that_cannot_be_called_is_refused_with_its_task(tmp_path: Path, url: str) -> None:
+    task = {"task_type": "t", "callback_url": url}
     async with served(tmp_path) as (_, http):
-        await finished(http, url)
-        failed = await settled(http, "failed")
-        assert failed["last_error"].startswith("the URL")
-        assert "pass" not in failed["url"]
+        answer = await http.post("/tasks", json=task)
+        many = await http.post("/tasks/batch", json={"tasks": [task, {"task_type": "t"}]})
+        counts = (await http.get("/tasks")).json()["summary"]
+    assert (answer.status_code, answer.json()["details"].get("field")) == (400, "callback_url")
+    assert "pass" not in answer.text
+    assert [one["success"] for one in many.json()["results"]] == [False, True]
+    assert counts["pending_count"] == 1
 
 
 async def test_an_operator_names_the_only_hosts(tmp_path: Path) -> None:

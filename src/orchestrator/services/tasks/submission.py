@@ -15,6 +15,7 @@ from orchestrator.domain.storable import KEY_LIMIT, is_text
 from orchestrator.domain.task.requirements import MAX_LOAD, Requirements, TaskClass
 from orchestrator.domain.task.task import LOWEST, PRIORITIES, Backoff, TaskSpec
 from orchestrator.services.body_fault import UNREADABLE, unreadable, wrong
+from orchestrator.services.tasks.callback_url import read_callback_url
 from orchestrator.services.tasks.task_body import BackoffBody, BatchBody, RequirementsBody, TaskBody, TasksBody
 
 MAX_BODY = 8 << 20  # bytes of one task
@@ -227,8 +228,10 @@ def _moment(field: str, given: float | None) -> float | None:
 def _url(given: str | None) -> str:
     if not given:
         return ""
-    if not given.startswith(("http://", "https://")) or len(given) > 2_000 or not given.isprintable():
-        raise wrong("callback_url", "an http or https URL of at most 2,000 characters")
+    try:
+        read_callback_url(given)
+    except InvalidRequest as error:
+        raise wrong("callback_url", error.message) from None
     return given
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.task.task import Task
 from orchestrator.domain.webhook import Webhook, signature
 from orchestrator.domain.webhook_hosts import WebhookHosts
 from orchestrator.ports.upstream import Target, Upstream
+from orchestrator.services.tasks.callback_url import read_callback_url
 from orchestrator.services.tasks.reach import Reach
 
 TIMEOUT = 15.0  # seconds for one POST
 MOST_ANSWERED = 1 << 20  # bytes of an answer
-_SAFE = "/%:@!$&'()*+,;=?~-._"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +35,14 @@ class WebhookPost:
 
     async def send(self, webhook: Webhook, task: Task, key: bytes, now: float) -> int:
         """The status of the answer. Raises UpstreamError, and InvalidRequest for a URL that cannot be called."""
-        try:
-            url = urlsplit(webhook.url)
-            host, port = url.hostname or "", url.port
-            name = host if host.isascii() else host.encode("idna").decode()
-        except ValueError:
-            raise InvalidRequest("the URL cannot be read") from None
-        if not name or url.username is not None:
-            raise InvalidRequest("the URL has no host, or has credentials")
-        tls = url.scheme == "https"
-        port = (443 if tls else 80) if port is None else port
-        address = await self._reach.address(name, port)
+        url = read_callback_url(webhook.url)
+        address = await self._reach.address(url.host, url.port)
         body = said(task)
-        path = quote(url.path or "/", safe=_SAFE) + (f"?{quote(url.query, safe=_SAFE)}" if url.query else "")
-        target = Target(f"webhook:{name}:{address}:{port}:{tls}", address, port, tls, name=name)
+        target = Target(f"webhook:{url.host}:{address}:{url.port}:{url.tls}", address, url.port, url.tls, name=url.host)
         answer = await self._upstream.fetch(
             target,
             "POST",
-            path,
+            url.path,
             headers=headers(webhook, body, key, int(now)),
             body=body,
             timeout=TIMEOUT,
