@@ -42,7 +42,7 @@ def read_schedule(raw: bytes) -> ScheduleBody:
     try:
         return _decode(raw)
     except UNREADABLE as error:
-        raise unreadable(error) from None
+        raise unreadable(error, raw) from None
 
 
 def schedule_of(body: ScheduleBody, schedule_id: str, principal: str, now: float) -> Schedule:

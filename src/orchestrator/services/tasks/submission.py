@@ -163,7 +163,7 @@ def _decoded(decode: Callable[[bytes], T], body: bytes | msgspec.Raw, inside: st
     try:
         return decode(raw)
     except UNREADABLE as error:
-        raise unreadable(error, inside) from None
+        raise unreadable(error, raw, inside) from None
 
 
 def _class(task_type: str, requirements: bytes) -> tuple[TaskClass, bytes]:

@@ -6,6 +6,7 @@ import msgspec
 
 from orchestrator.domain.storable import plain_text
 from orchestrator.domain.task.task import MAX_RESULT, Task
+from orchestrator.services.body_fault import UNREADABLE, beyond
 from orchestrator.services.tasks.node_body import ReportBody, WireTask
 from orchestrator.services.tasks.report import Report
 
@@ -53,7 +54,10 @@ def read_answer(status: int, body: bytes, seconds: float) -> Report | None:
     except msgspec.ValidationError:
         # An old node's answer means accepted, whatever its fields are, or if it is a word.
         return _not_understood(status, body, "no object", seconds) if body.lstrip()[:1] in _OTHERS else None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE as error:
+        why = beyond(error, body)
+        if why:  # the next attempt would say the same
+            return Report(False, error=f"the node's answer {why}", final=True, seconds=seconds)
         return _not_understood(status, body, "no JSON", seconds) if body.lstrip()[:1] in _STRUCTURED else None
     return as_report(told, seconds)
 

@@ -119,7 +119,7 @@ def _read(raw: dict[str, Any]) -> BulkBody:
     try:
         body = msgspec.convert(raw, BulkBody)
     except msgspec.ValidationError as error:
-        raise unreadable(error) from None
+        raise unreadable(error, b"") from None
     wanted = body.filter
     if wanted.empty != body.all:
         raise wrong("filter", "which tasks? Or all: true, without a filter")

@@ -118,7 +118,7 @@ async def read_body(request: Request) -> dict[str, Any]:
     try:
         found = _decode(raw)
     except UNREADABLE as error:
-        raise unreadable(error) from None
+        raise unreadable(error, raw) from None
     if not isinstance(found, dict):
         raise InvalidRequest("The body must be a JSON object.")
     return found

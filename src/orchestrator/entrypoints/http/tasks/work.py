@@ -155,4 +155,4 @@ def read(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     try:
         return decoder.decode(raw)
     except UNREADABLE as error:
-        raise unreadable(error) from None
+        raise unreadable(error, raw) from None

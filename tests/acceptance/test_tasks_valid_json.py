@@ -1,0 +1,82 @@
+"""JSON that is valid: what cannot be kept is refused by what is wrong with it, the rest comes back as it was sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service import running_service
+from stub_node import stub_node
+
+CONFIG = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
+JSON = {"Content-Type": "application/json"}
+KEPT = 900  # levels
+DEEP = "[" * 1_500 + "]" * 1_500
+# With what follows, and with nothing behind: msgspec has other words for the two.
+HALVES = [r'"\ud83d and more text behind it"', r'"\ud83d"', r'"\ude00"', r'"\\\ud83d"', r'["\ude00\ud83d"]']
+BODIES = [
+    ("/tasks", '{{"task_type": "t", "input_data": {}}}'),
+    ("/tasks?by=route", '{{"task_type": "t", "input_data": {}}}'),
+    ("/tasks/t/result", '{{"status": "completed", "result_data": {}}}'),
+    ("/tasks/results", '{{"results": [{{"result_data": {}}}]}}'),
+    ("/nodes/n/register", '{{"metadata": {{"a": {}}}}}'),
+    ("/nodes/n/heartbeat", '{{"agents": {}}}'),
+    ("/schedules", '{{"interval": 5, "task": {{"task_type": "t", "input_data": {}}}}}'),
+    ("/tasks/bulk", '{{"action": {}}}'),
+]
+
+
+@asynccontextmanager
+async def served(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    async with (
+        running_service(CONFIG, tmp_path) as run,
+        httpx2.AsyncClient(base_url=f"{run.url}/api/v1", timeout=20, trust_env=False) as http,
+    ):
+        yield http
+
+
+async def test_what_is_too_deep_or_half_a_character_is_called_so(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        for path, body in BODIES:
+            for value, error in [(DEEP, "nested too deep"), *((half, "an unpaired surrogate") for half in HALVES)]:
+                answer = await http.post(path, content=body.format(value), headers=JSON)
+                assert (answer.status_code, error in answer.json()["error"]) == (400, True), (path, value[:40])
+                assert "not JSON" not in answer.text
+
+
+async def test_what_is_no_json_is_called_so(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        for path, body in BODIES:
+            for value in (r'"\\ud83d', r'"\ud83d\ude00', '"a', "NaN", '"\\x"'):
+                answer = await http.post(
+                    path, content=body.format(value)[: None if value == "NaN" else -1], headers=JSON
+                )
+                assert (answer.status_code, "not JSON" in answer.json()["error"]) == (400, True), (path, value)
+
+
+@pytest.mark.parametrize(("value", "error"), [(DEEP, "nested too deep"), (r'"\ud83d"', "an unpaired surrogate")])
+async def test_a_node_that_answers_so_is_not_asked_again(tmp_path: Path, value: str, error: str) -> None:
+    async with served(tmp_path) as http, stub_node((200, f'{{"success": true, "result": {value}}}')) as node:
+        await http.post("/nodes/n/register", json={"host": "127.0.0.1", "port": node.port})
+        task_id = (await http.post("/tasks", json={"task_type": "t"})).json()["task_id"]
+        task = (await http.get(f"/tasks/{task_id}", params={"wait": 20})).json()["task"]
+    assert (task["state"], task["attempt"], error in task["error_message"]) == ("failed", 1, True)
+
+
+async def test_what_the_reference_allows_comes_back(tmp_path: Path) -> None:
+    deep = "[" * KEPT + "]" * KEPT
+    async with served(tmp_path) as http:
+        await http.post("/nodes/p/register", json={"mode": "pull"})
+        body = f'{{"task_type": "t", "input_data": {deep}}}'
+        task_id = (await http.post("/tasks", content=body, headers=JSON)).json()["task_id"]
+        [task] = json.loads((await http.post("/nodes/p/tasks/pull", json={"wait": 10})).text)["tasks"]
+        report = f'{{"status": "completed", "attempt": 1, "node_id": "p", "result_data": {deep}}}'
+        assert (await http.post(f"/tasks/{task_id}/result", content=report, headers=JSON)).status_code == 200
+        shown = (await http.get(f"/tasks/{task_id}")).text
+    assert task["input_data"] == json.loads(deep)
+    assert shown.count(deep) == 6, "input, result and its other name, at the top and under data"
