@@ -80,3 +80,37 @@ async def test_what_the_reference_allows_comes_back(tmp_path: Path) -> None:
         shown = (await http.get(f"/tasks/{task_id}")).text
     assert task["input_data"] == json.loads(deep)
     assert shown.count(deep) == 6, "input, result and its other name, at the top and under data"
+
+
+async def test_every_number_comes_back_as_it_was_sent(tmp_path: Path) -> None:
+    odd = '{"a":1e400,"b":123456789012345678901234567890,"c":0.1000000000000000055511151231257827,"d":-0.0,"e":1.0}'
+    async with served(tmp_path) as http:
+        await http.post("/nodes/p/register", json={"mode": "pull"})
+        body = f'{{"task_type": "t", "input_data": {odd}, "metadata": {odd}, "requirements": {{"x": {odd}}}}}'
+        task_id = (await http.post("/tasks", content=body, headers=JSON)).json()["task_id"]
+        queued = (await http.get("/dashboard/tasks/queue")).text
+        pulled = (await http.post("/nodes/p/tasks/pull", json={"wait": 10})).text
+        report = f'{{"status": "completed", "attempt": 1, "result_data": {odd}, "performance_metrics": {odd}}}'
+        assert (await http.post(f"/tasks/{task_id}/result", content=report, headers=JSON)).status_code == 200
+        shown = (await http.get(f"/tasks/{task_id}")).text
+    assert queued.count(odd) == 2
+    assert pulled.count(odd) == 3
+    for field in ("input_data", "metadata", "result_data", "result", "performance_metrics", 'requirements":{"x'):
+        assert shown.replace(": ", ":").count(f'"{field}":{odd}') == 2, field
+
+
+async def test_every_number_of_a_schedules_task_does(tmp_path: Path) -> None:
+    odd = '{"a":1e400,"b":123456789012345678901234567890}'
+    task = f'{{"task_type": "t", "input_data": {odd}, "metadata": {odd}}}'
+    body = f'{{"schedule_id": "s", "interval": 3600, "task": {task}}}'
+    async with served(tmp_path) as http:
+        assert (await http.post("/schedules", content=body, headers=JSON)).status_code == 200
+        shown = (await http.get("/schedules/s")).text
+        task_id = (await http.post("/schedules/s/trigger")).json()["task_id"]
+        run = (await http.get(f"/tasks/{task_id}")).text
+        strange = body.encode().replace(b'"t"', b'"t", "unread": "\xff"').replace(b'"s"', b'"other"')
+        refused = await http.post("/schedules", content=strange, headers=JSON)
+    assert shown.count(odd) == 4
+    assert run.count(odd) == 2, "input_data"
+    assert run.count(odd[1:]) == 4, "input_data, and metadata behind what the schedule says"
+    assert (refused.status_code, refused.json()["details"]["field"]) == (400, "task")

@@ -20,7 +20,7 @@ from orchestrator.entrypoints.http.tasks.envelope import answer, now_text, refus
 from orchestrator.entrypoints.http.tasks.node_view import server_details, worker_details
 from orchestrator.entrypoints.http.tasks.picture import alerts, history_point, status
 from orchestrator.entrypoints.http.tasks.socket_port import SOCKET
-from orchestrator.entrypoints.http.tasks.task_view import LISTS, PRIORITY_NAMES, item, loaded, summary
+from orchestrator.entrypoints.http.tasks.task_view import LISTS, NO_FIELDS, PRIORITY_NAMES, as_sent, item, summary
 from orchestrator.ports.ledger import TaskQuery
 from orchestrator.services.tasks.figures import KEPT
 
@@ -158,7 +158,7 @@ async def websocket_info(request: Request, principal: Principal = TASKS) -> Resp
 def _queued(task: Task) -> dict[str, Any]:
     row = {**item(task), "priority": PRIORITY_NAMES[task.spec.priority]}
     if task.state in (TaskState.WAITING, TaskState.QUEUED, TaskState.RETRYING):
-        row["requirements"] = loaded(task.spec.requirements) or {}
+        row["requirements"] = as_sent(task.spec.requirements, NO_FIELDS)
     return row
 
 

@@ -18,6 +18,7 @@ from orchestrator.services.tasks.schedule_body import ScheduleBody, read_schedul
 router = tasks_router("schedules")
 READ, WRITE = requires(Permission.TASKS_READ), requires(Permission.TASKS_WRITE)
 MOST_LISTED = 1_000
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode  # shown as they were sent
 _SCHEDULE = {
     "task": "Required: the body of POST /tasks, without task_id, idempotency_key, deadline and not_before.",
     "schedule_id": "Yours; otherwise schedule_ and 12 hexadecimal digits.",
@@ -121,7 +122,7 @@ async def _body(request: Request) -> ScheduleBody:
 
 
 def view(schedule: Schedule, principal: Principal) -> dict[str, Any]:
-    task: dict[str, Any] = msgspec.json.decode(schedule.task)
+    task = _fields(schedule.task)
     if schedule.principal != principal.id and not allowed(principal, Permission.PROMPTS_READ):
         task = {name: value for name, value in task.items() if name != "input_data"}
     return {

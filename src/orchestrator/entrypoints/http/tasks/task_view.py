@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+import msgspec
 
 from orchestrator.domain.errors import InvalidRequest
 from orchestrator.domain.task.state import TaskState
@@ -28,6 +29,7 @@ LISTS: dict[str, frozenset[TaskState]] = {
     "completed": frozenset({TaskState.COMPLETED}),
     "failed": frozenset({TaskState.FAILED, TaskState.TIMEOUT, TaskState.CANCELLED}),
 }
+NO_FIELDS = b"{}"
 PRIORITY_NAMES = {1: "CRITICAL", 2: "HIGH", 3: "NORMAL", 4: "LOW", 5: "BACKGROUND"}
 
 
@@ -53,15 +55,15 @@ def whole(task: Task, *, content: bool = True) -> dict[str, Any]:
     """Everything about a task: the superset of the contract's four shapes. Without `content` what goes in and comes out
     is left out."""
     spec = task.spec
-    result = loaded(task.result) if content else None
+    result = as_sent(task.result) if content else None
     return {
         **item(task),
-        "input_data": loaded(spec.input) if content else None,
-        "requirements": loaded(spec.requirements) or {},
-        "metadata": (loaded(spec.metadata) or {}) if content else {},
+        "input_data": as_sent(spec.input) if content else None,
+        "requirements": as_sent(spec.requirements, NO_FIELDS),
+        "metadata": as_sent(spec.metadata, NO_FIELDS) if content else {},
         "result_data": result,
         "result": result,
-        "performance_metrics": loaded(task.performance) or {},
+        "performance_metrics": as_sent(task.performance, NO_FIELDS),
         "dependencies": list(spec.dependencies),
         "waiting_for": sorted(task.waiting_for),
         "callback_url": spec.callback_url or None,
@@ -105,6 +107,7 @@ def summary(counts: Counts) -> dict[str, int]:
     return {f"{name}_count": sum(counts.now.get(state, 0) for state in states) for name, states in LISTS.items()}
 
 
-def loaded(raw: bytes | None) -> Any:
-    """JSON that a client or node sent, None where there is none."""
-    return json.loads(raw) if raw else None
+def as_sent(raw: bytes | None, otherwise: bytes = b"null") -> msgspec.Raw:
+    """JSON that a client or node sent, as it came: to read it and write it again would make null of a number beyond a
+    double, and lose digits of others. `otherwise` stands where there is none, or null."""
+    return msgspec.Raw(raw if raw and raw != b"null" else otherwise)
