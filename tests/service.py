@@ -107,6 +107,19 @@ async def two_replicas(
         yield one, two, client
 
 
+@asynccontextmanager
+async def tasks_service(tmp_path: Path, *pulling: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """A service without limits of rates, by its tasks API; `pulling` are nodes that pull."""
+    config = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
+    async with (
+        running_service(config, tmp_path) as run,
+        httpx2.AsyncClient(base_url=f"{run.url}/api/v1", timeout=20, trust_env=False) as http,
+    ):
+        for name in pulling:
+            await http.post(f"/nodes/{name}/register", json={"mode": "pull"})
+        yield http
+
+
 @dataclass
 class SpawnedService:
     """A service in a process of its own."""

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from service import running_service
-
-CONFIG = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
-
-
-@asynccontextmanager
-async def served(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with (
-        running_service(CONFIG, tmp_path) as run,
-        httpx2.AsyncClient(base_url=f"{run.url}/api/v1", timeout=20, trust_env=False) as http,
-    ):
-        await http.post("/nodes/n/register", json={"mode": "pull"})
-        yield http
+from service import tasks_service
 
 
 async def given(http: httpx2.AsyncClient, task_id: str) -> dict[str, Any]:
@@ -44,7 +30,7 @@ async def told(http: httpx2.AsyncClient, **body: Any) -> list[str]:
 
 
 async def test_a_cancellation_is_told_until_the_node_does_not_name_the_task(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         for task_id in ("a", "b"):
             await given(http, task_id)
             await http.post(f"/tasks/{task_id}/cancel")
@@ -58,7 +44,7 @@ async def test_a_cancellation_is_told_until_the_node_does_not_name_the_task(tmp_
 
 
 async def test_a_cancellation_is_told_until_the_node_reports(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         task = await given(http, "a")
         await http.post("/tasks/a/cancel")
         assert await told(http) == ["a/1"]
@@ -70,7 +56,7 @@ async def test_a_cancellation_is_told_until_the_node_reports(tmp_path: Path) -> 
 
 
 async def test_a_task_that_is_cancelled_on_its_way_is_not_handed_out(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         await http.post("/tasks", json={"task_type": "t", "task_id": "first"})
         await http.post("/tasks", json={"task_type": "t", "task_id": "a"})
         [task] = (await http.post("/nodes/n/tasks/pull", json={"limit": 1, "wait": 5})).json()["tasks"]
@@ -81,7 +67,7 @@ async def test_a_task_that_is_cancelled_on_its_way_is_not_handed_out(tmp_path: P
 
 
 async def test_a_node_that_is_removed_need_not_wait(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         await given(http, "a")
         waiting = asyncio.create_task(http.post("/nodes/n/tasks/pull", json={"wait": 20}))
         await asyncio.sleep(0.2)
@@ -95,7 +81,7 @@ async def test_a_node_that_is_removed_need_not_wait(tmp_path: Path) -> None:
 
 
 async def test_what_a_node_is_given_is_sent_once(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         await http.post("/tasks", json={"task_type": "t", "task_id": "a", "input_data": "a-large-input"})
         pulled = await http.post("/nodes/n/tasks/pull", json={"wait": 5})
         assert pulled.text.count("a-large-input") == 1
@@ -108,7 +94,7 @@ async def test_what_a_node_is_given_is_sent_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["completed", "failed", "released"])
 async def test_a_node_is_not_told_to_stop_what_it_has_ended_itself(tmp_path: Path, status: str) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         for number, way in enumerate(("/tasks/{}/result", "/tasks/results")):
             task = await given(http, f"t{number}")
             report = {"task_id": task["task_id"], "status": status, "attempt": task["attempt"], "node_id": "n"}
@@ -120,7 +106,7 @@ async def test_a_node_is_not_told_to_stop_what_it_has_ended_itself(tmp_path: Pat
 
 
 async def test_a_node_is_told_to_stop_what_has_taken_too_long(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         await http.post("/tasks", json={"task_type": "t", "task_id": "a", "timeout": 0.2, "max_retries": 0})
         await http.post("/nodes/n/tasks/pull", json={"wait": 5})
         async with asyncio.timeout(5):

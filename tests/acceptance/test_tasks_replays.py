@@ -12,9 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from service import running_service
-
-CONFIG = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
+from service import tasks_service
 
 
 class Served:
@@ -60,11 +58,7 @@ class Served:
 
 @asynccontextmanager
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async with (
-        running_service(CONFIG, tmp_path) as run,
-        httpx2.AsyncClient(base_url=f"{run.url}/api/v1", timeout=20, trust_env=False) as http,
-    ):
-        await http.post("/nodes/n/register", json={"mode": "pull"})
+    async with tasks_service(tmp_path, "n") as http:
         yield Served(http)
 
 

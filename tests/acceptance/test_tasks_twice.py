@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from service import running_service
+from service import tasks_service
 
-CONFIG = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
 LATER = time.time() + 3_600
 FULL: dict[str, Any] = {
     "task_type": "t",
@@ -48,15 +45,6 @@ REWRITTEN = b"""{ "input_data": {"y": [1.50, "\\u00e9"], "x": 1}, "metadata": {"
     "task_id": "a" }"""
 
 
-@asynccontextmanager
-async def served(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with (
-        running_service(CONFIG, tmp_path) as run,
-        httpx2.AsyncClient(base_url=f"{run.url}/api/v1", timeout=20, trust_env=False) as http,
-    ):
-        yield http
-
-
 async def submitted(http: httpx2.AsyncClient, body: dict[str, Any] | bytes) -> tuple[int, str]:
     """The status, and the message or error."""
     raw = {"content": body} if isinstance(body, bytes) else {"json": body}
@@ -70,7 +58,7 @@ ANOTHER = (409, "another task with this task_id exists")
 
 
 async def test_the_same_submission_is_the_same_task(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         assert (await submitted(http, FULL))[0] == 200
         assert await submitted(http, FULL) == AGAIN
         await http.post("/tasks/a/cancel")
@@ -79,7 +67,7 @@ async def test_the_same_submission_is_the_same_task(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", OTHERWISE)
 async def test_other_content_is_another_task(tmp_path: Path, field: str) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         assert (await submitted(http, FULL))[0] == 200
         assert await submitted(http, FULL | {field: OTHERWISE[field]}) == ANOTHER
         keyed = {**FULL, "task_id": None, "idempotency_key": "k"}
@@ -89,7 +77,7 @@ async def test_other_content_is_another_task(tmp_path: Path, field: str) -> None
 
 
 async def test_how_it_is_written_makes_no_other_task(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         body = {name: FULL[name] for name in ("task_type", "task_id", "input_data", "metadata")}
         assert (await submitted(http, body))[0] == 200
         assert await submitted(http, REWRITTEN) == AGAIN
@@ -98,7 +86,7 @@ async def test_how_it_is_written_makes_no_other_task(tmp_path: Path) -> None:
 
 async def test_defaults_that_change_make_no_other_task(tmp_path: Path) -> None:
     """A client that heard nothing when the service began anew, with another configuration, sends it again."""
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         plain, exact = {"task_type": "t", "task_id": "plain"}, {"task_type": "t", "task_id": "exact", "timeout": 7}
         for body in (plain, exact):
             assert (await submitted(http, body))[0] == 200
@@ -111,7 +99,7 @@ async def test_defaults_that_change_make_no_other_task(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", [{}, {"task_id": None, "idempotency_key": "k"}])
 async def test_what_became_of_its_dependencies_makes_no_other_task(tmp_path: Path, key: dict[str, Any]) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         await submitted(http, {"task_type": "t", "task_id": "parent"})
         child = {"task_type": "t", "task_id": "child", "dependencies": ["parent"]} | key
         first = (await http.post("/tasks", json=child)).json()["task_id"]

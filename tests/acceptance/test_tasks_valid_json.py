@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx2
 import pytest
 
-from service import running_service
+from service import tasks_service
 from stub_node import stub_node
 
-CONFIG = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
 JSON = {"Content-Type": "application/json"}
 KEPT = 900  # levels
 DEEP = "[" * 1_500 + "]" * 1_500
@@ -31,17 +27,8 @@ BODIES = [
 ]
 
 
-@asynccontextmanager
-async def served(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with (
-        running_service(CONFIG, tmp_path) as run,
-        httpx2.AsyncClient(base_url=f"{run.url}/api/v1", timeout=20, trust_env=False) as http,
-    ):
-        yield http
-
-
 async def test_what_is_too_deep_or_half_a_character_is_called_so(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         for path, body in BODIES:
             for value, error in [(DEEP, "nested too deep"), *((half, "an unpaired surrogate") for half in HALVES)]:
                 answer = await http.post(path, content=body.format(value), headers=JSON)
@@ -50,7 +37,7 @@ async def test_what_is_too_deep_or_half_a_character_is_called_so(tmp_path: Path)
 
 
 async def test_what_is_no_json_is_called_so(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         for path, body in BODIES:
             for value in (r'"\\ud83d', r'"\ud83d\ude00', '"a', "NaN", '"\\x"'):
                 answer = await http.post(
@@ -61,7 +48,7 @@ async def test_what_is_no_json_is_called_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("value", "error"), [(DEEP, "nested too deep"), (r'"\ud83d"', "an unpaired surrogate")])
 async def test_a_node_that_answers_so_is_not_asked_again(tmp_path: Path, value: str, error: str) -> None:
-    async with served(tmp_path) as http, stub_node((200, f'{{"success": true, "result": {value}}}')) as node:
+    async with tasks_service(tmp_path) as http, stub_node((200, f'{{"success": true, "result": {value}}}')) as node:
         await http.post("/nodes/n/register", json={"host": "127.0.0.1", "port": node.port})
         task_id = (await http.post("/tasks", json={"task_type": "t"})).json()["task_id"]
         task = (await http.get(f"/tasks/{task_id}", params={"wait": 20})).json()["task"]
@@ -70,7 +57,7 @@ async def test_a_node_that_answers_so_is_not_asked_again(tmp_path: Path, value: 
 
 async def test_what_the_reference_allows_comes_back(tmp_path: Path) -> None:
     deep = "[" * KEPT + "]" * KEPT
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         await http.post("/nodes/p/register", json={"mode": "pull"})
         body = f'{{"task_type": "t", "input_data": {deep}}}'
         task_id = (await http.post("/tasks", content=body, headers=JSON)).json()["task_id"]
@@ -84,7 +71,7 @@ async def test_what_the_reference_allows_comes_back(tmp_path: Path) -> None:
 
 async def test_every_number_comes_back_as_it_was_sent(tmp_path: Path) -> None:
     odd = '{"a":1e400,"b":123456789012345678901234567890,"c":0.1000000000000000055511151231257827,"d":-0.0,"e":1.0}'
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         await http.post("/nodes/p/register", json={"mode": "pull"})
         body = f'{{"task_type": "t", "input_data": {odd}, "metadata": {odd}, "requirements": {{"x": {odd}}}}}'
         task_id = (await http.post("/tasks", content=body, headers=JSON)).json()["task_id"]
@@ -103,7 +90,7 @@ async def test_every_number_of_a_schedules_task_does(tmp_path: Path) -> None:
     odd = '{"a":1e400,"b":123456789012345678901234567890}'
     task = f'{{"task_type": "t", "input_data": {odd}, "metadata": {odd}}}'
     body = f'{{"schedule_id": "s", "interval": 3600, "task": {task}}}'
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path) as http:
         assert (await http.post("/schedules", content=body, headers=JSON)).status_code == 200
         shown = (await http.get("/schedules/s")).text
         task_id = (await http.post("/schedules/s/trigger")).json()["task_id"]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from service import running_service
+from service import tasks_service
 
-CONFIG = {"security": {"rate_limit_max": None, "admin_rate_limit_max": None}}
 TASKS: list[tuple[str, dict[str, Any]]] = [
     ("task_type", {"input_data": 1}),
     ("task_type", {"task_type": 5}),
@@ -72,16 +69,6 @@ SETTINGS: list[tuple[str, Any]] = [
 ]
 
 
-@asynccontextmanager
-async def served(tmp_path: Path) -> AsyncIterator[httpx2.AsyncClient]:
-    async with (
-        running_service(CONFIG, tmp_path) as run,
-        httpx2.AsyncClient(base_url=f"{run.url}/api/v1", timeout=20, trust_env=False) as http,
-    ):
-        await http.post("/nodes/n/register", json={"mode": "pull"})
-        yield http
-
-
 def names(answer: httpx2.Response, field: str) -> dict[str, Any]:
     assert answer.status_code == 400, answer.text
     assert answer.json()["details"].get("field") == field, answer.text
@@ -90,32 +77,32 @@ def names(answer: httpx2.Response, field: str) -> dict[str, Any]:
 
 
 async def test_of_a_task(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         for field, body in TASKS:
             for path in ("/tasks", "/tasks?by=route"):
                 assert field.rpartition(".")[2] in names(await http.post(path, json=body), field)["error"]
 
 
 async def test_of_a_schedule(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         for field, body in SCHEDULES:
             names(await http.post("/schedules", json=body), field)
 
 
 async def test_of_what_a_node_says(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         for field, path, body in NODES:
             names(await http.post(path, json=body), field)
 
 
 async def test_of_a_query(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         for field, path in QUERIES:
             names(await http.get(path), field)
 
 
 async def test_of_the_configuration(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with tasks_service(tmp_path, "n") as http:
         for name, value in SETTINGS:
             section, _, key = name.partition(".")
             whole = names(await http.put("/config", json={section: {key: value}}), name)
