@@ -185,7 +185,7 @@ class Tasks:
             if task_id in running:
                 await self._scheduler.started(task_id, attempt)
             elif (task.assigned_at or 0.0) < since:
-                await self._scheduler.report(task_id, attempt, Report(None))
+                await self._scheduler.report(task_id, attempt, Report(None, status=0))  # it may be on its way
 
     async def progress(self, task_id: str, attempt: int, part: float | None, note: str) -> bool:
         """How far an attempt is; False when it is no longer wanted."""
