@@ -17,7 +17,7 @@ from worker_stubs import Worker, pull_worker, push_worker
 
 LEASE = 2.0  # seconds after which a process on PostgreSQL takes over from one that was killed
 # By their first word: after so many hits the process dies, long before the end.
-HITS = {"ledger": 60, "submit": 250, "assign": 250, "carrier": 250, "node": 150, "start": 60, "report": 250}
+HITS = {"ledger": 60, "submit": 250, "assign": 100, "carrier": 100, "node": 100, "start": 60, "report": 100}
 # These are on the way back: the process that dies there is the successor of one that was killed.
 RECOVERY = {"takeover": 1, "release": 1}
 BEFORE = "assign.after-record"  # something to take back is certain

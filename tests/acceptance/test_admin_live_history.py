@@ -56,7 +56,7 @@ async def test_rates_are_in_force_for_the_next_request(tmp_path: Path) -> None:
         fewer, more, all_of_them = await decided(running, api, decisions)
         assert fewer == rows
         assert all_of_them > summed
-        await change(api, rows_per_second=100, decisions_per_second=0)
+        await change(api, rows_per_second=10_000, decisions_per_second=0)
         await ask(running, 2)
         rows, decisions, summed = await kept(api)
         assert (decisions, summed) == (more, all_of_them + 2)
