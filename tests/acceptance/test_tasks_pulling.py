@@ -113,3 +113,13 @@ async def test_a_node_is_told_to_stop_what_has_taken_too_long(tmp_path: Path) ->
             while await state(http, "a") != "timeout":  # noqa: ASYNC110 - by the task's own clock
                 await asyncio.sleep(0.02)
         assert await told(http) == ["a/1"]
+
+
+async def test_what_a_node_never_heard_of_is_called_off(tmp_path: Path) -> None:
+    """The answer that has it may still be on its way: the node must not run it beside the next attempt."""
+    async with tasks_service(tmp_path, "n") as http:
+        await given(http, "a")
+        await asyncio.sleep(1.1)  # as long as an answer may take
+        again = await http.post("/nodes/n/tasks/pull", json={"wait": 5, "running": []})
+        assert [(task["task_id"], task["attempt"]) for task in again.json()["tasks"]] == [("a", 2)]
+        assert await told(http) == ["a/1"]
